@@ -1,0 +1,1 @@
+"""The HTTP door: /v1/messages and what belongs to it."""

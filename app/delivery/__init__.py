@@ -1,0 +1,1 @@
+"""Sending: picks what is due, under the pace, and settles what the next hop said."""

@@ -1,0 +1,92 @@
+"""What a submission can come to: accepted, replayed, or refused for a stated reason.
+
+The doors translate these into answers; nothing here knows HTTP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from app.queue.rows import QuotaState
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingFor:
+    """What limits a message at present: a bounded ``code``, a sentence, and until when if that is known."""
+
+    code: str
+    text: str
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """When a message will probably be handed over (None: a person must act first), and what it waits for."""
+
+    send_at: datetime | None
+    waiting_for: WaitingFor | None
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """What is told of a message at the moment of its acceptance."""
+
+    id: str
+    status: str
+    created_at: datetime
+    forecast: Forecast
+
+
+# Renders the answer before the commit, so that a replay repeats it to the octet.
+Render = Callable[[Acceptance], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """How a message comes in beside its draft: who sends it, with which key, and what must not happen twice.
+
+    ``route`` and ``fingerprint`` belong to ``idempotency_key`` (http contract: unique by tenant, route and key).
+    """
+
+    tenant: str
+    key_id: str
+    request_id: str
+    is_test: bool = False
+    source: str = "api"
+    route: str = ""
+    idempotency_key: str | None = None
+    fingerprint: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """Accepted (or, with ``is_replay``, accepted before): the answer to give, and the tenant's quotas."""
+
+    id: str
+    status: int
+    location: str
+    body: bytes
+    is_replay: bool
+    quotas: tuple[QuotaState, ...] = ()
+
+
+class Refused(Exception):
+    """A submission that cannot be accepted. ``code`` is the problem's word, ``pointer`` names the field (``/from``)."""
+
+    def __init__(self, code: str, text: str, pointer: str | None = None, **members: object) -> None:
+        super().__init__(text)
+        self.code = code
+        self.text = text
+        self.pointer = pointer
+        self.members = members
+
+
+class RefusedByQuota(Exception):
+    """A tenant limit has no room."""
+
+    def __init__(self, violated: Sequence[QuotaState], quotas: Sequence[QuotaState]) -> None:
+        super().__init__("quota exceeded")
+        self.violated = tuple(violated)
+        self.quotas = tuple(quotas)

@@ -1,0 +1,1 @@
+"""The toolbox: clock, named loops, bells, logs, metrics. Knows nothing of mail."""

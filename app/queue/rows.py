@@ -1,0 +1,419 @@
+"""The values that go into the store and come out of it.
+
+Plain and frozen; no SQL, no engine. Times are aware UTC; ``boot`` values are seconds of the clock that never jumps and
+mean something only beside their ``boot_id``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from app.mail.message import AttemptOutcome, Kind, Priority, Result, Work
+from app.mail.reply import Reply
+
+# ---------------------------------------------------------------- taking in
+
+
+@dataclass(frozen=True, slots=True)
+class NewRecipient:
+    """One RCPT of a message to be stored.
+
+    ``address`` as given, ``key`` its comparison form, ``wire`` its envelope form. A result other than pending is
+    already final at accept (test keys, remembered refusals).
+    """
+
+    address: str
+    key: str
+    wire: str
+    kind: Kind
+    result: Result = Result.PENDING
+    reply: Reply | None = None
+    cause: str | None = None
+    cure: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Idempotency:
+    """A caller's key and the answer to repeat: unique per (tenant, route, key)."""
+
+    route: str
+    key: str
+    fingerprint: bytes
+    status: int
+    location: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaPolicy:
+    """A tenant's limit, counted in the accept transaction: ``unit`` is ``messages`` or ``recipients``."""
+
+    name: str
+    unit: str
+    quota: int
+    window_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewMessage:
+    """A composed message, ready to be stored in one transaction.
+
+    ``content`` holds the chunks (≤ 256 KiB each) of small content; None says they were staged under ``id`` before.
+    ``date`` is the instant of the Date line, the later of accept and ``scheduled_at``; ``sender_key`` the comparison
+    form of From, ``sender`` the header as shown. ``size`` is octets on the wire.
+    """
+
+    id: str
+    tenant: str
+    sender: str
+    sender_key: str
+    subject: str
+    message_id: str
+    created_at: datetime
+    scheduled_at: datetime | None
+    due_at: datetime
+    expires_at: datetime
+    date: datetime
+    priority: Priority
+    size: int
+    smtputf8: bool
+    tags: tuple[tuple[str, str], ...]
+    metadata: Mapping[str, str]
+    recipients: tuple[NewRecipient, ...]
+    content: Sequence[bytes] | None
+    is_test: bool = False
+    source: str = "api"
+    key_id: str = ""
+    request_id: str = ""
+    idempotency: Idempotency | None = None
+    quotas: tuple[QuotaPolicy, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaState:
+    """What is left of one policy and in how many seconds room appears (0: there is room)."""
+
+    policy: QuotaPolicy
+    remaining: int
+    reset_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """Stored and on disk. ``lane`` is where it waits, or None where nothing is left to do."""
+
+    lane: LaneKey | None
+    quotas: tuple[QuotaState, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """The idempotency key was known with the same fingerprint: the answer of then."""
+
+    status: int
+    location: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class KeyReused:
+    """The idempotency key was known with another fingerprint."""
+
+
+@dataclass(frozen=True, slots=True)
+class OverQuota:
+    """A tenant limit has no room; nothing was stored."""
+
+    violated: tuple[QuotaState, ...]
+    quotas: tuple[QuotaState, ...]
+
+
+# ---------------------------------------------------------------- sending
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class LaneKey:
+    """A queue within the queue: all waiting messages of one (tenant, From) pair in one priority class."""
+
+    pair: int
+    priority: Priority
+
+
+@dataclass(frozen=True, slots=True)
+class LaneState:
+    """A lane as found at start: how much waits in it and when the first is due."""
+
+    key: LaneKey
+    tenant: str
+    sender_key: str
+    waiting: int
+    next_due: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedRecipient:
+    """A recipient that still needs the message; ``no`` is its place in the message."""
+
+    no: int
+    wire: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to make one attempt; the attempt row is committed before a claim exists.
+
+    ``tries`` counts the attempts that counted before this one, ``unknowns`` those of them that ended unknown.
+    """
+
+    attempt: int
+    number: int
+    message: str
+    lane: LaneKey
+    tenant: str
+    sender_key: str
+    mailbox: str
+    message_id: str
+    date: datetime
+    created_at: datetime
+    expires_at: datetime
+    size: int
+    smtputf8: bool
+    tries: int
+    unknowns: int
+    recipients: tuple[ClaimedRecipient, ...]
+    content: bytes | None  # the whole content where it is one chunk, else None: stream it
+
+
+@dataclass(frozen=True, slots=True)
+class PickRequest:
+    """Ask for up to ``count`` due messages of one lane, for one mailbox and its limits (0: none)."""
+
+    lane: LaneKey
+    mailbox: str
+    now: datetime
+    boot: float
+    boot_id: str
+    count: int = 1
+    max_size: int = 0
+    max_recipients: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Picked:
+    """What a pick gave: the claims, and when the lane's next message is due (None: the lane is empty)."""
+
+    claims: tuple[Claim, ...]
+    next_due: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class RecipientOutcome:
+    """What an attempt says of one recipient. ``result`` pending: it stays so, but keeps the words."""
+
+    no: int
+    result: Result
+    reply: Reply | None
+    cause: str | None = None
+    cure: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """The end of one attempt and what follows for its message.
+
+    ``counted`` says whether it is a try. ``charged`` is how many recipients it costs in the day's window (250 or
+    unknown). If a recipient is pending afterwards, the message goes to ``next_work`` (queued, deferred or held) with
+    ``due_at``; else if one is unknown and ``hold_unknown`` is set, it is held; else it is done.
+    """
+
+    attempt: int
+    message: str
+    at: datetime
+    boot: float
+    outcome: AttemptOutcome
+    counted: bool
+    reply: Reply | None
+    charged: int
+    recipients: tuple[RecipientOutcome, ...]
+    next_work: Work = Work.QUEUED
+    due_at: datetime | None = None
+    hold_unknown: bool = False
+    resend_unknown: bool = False
+    trouble: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What the store made of a settlement: the state of the message now and when it is due again, if it is."""
+
+    work: Work
+    lane: LaneKey
+    due_at: datetime | None
+    results: tuple[Result, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAttempt:
+    """An attempt found without an outcome at start."""
+
+    claim: Claim
+    is_marked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerRow:
+    """What the ledger must know of one attempt: when it occupied the windows, and what it costs a day."""
+
+    mailbox: str
+    boot_id: str
+    started_at: datetime
+    started_boot: float
+    ended_at: datetime | None
+    ended_boot: float | None
+    charged: int
+
+
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """A message of which recipients have just expired."""
+
+    message: str
+    lane: LaneKey
+    work: Work
+
+
+@dataclass(frozen=True, slots=True)
+class ParkedRow:
+    """A mailbox that stands still. ``fingerprint`` is of the credential it was parked with; ``probe_at`` when one
+    sign-in may be tried (None: never), ``probes`` how many were.
+    """
+
+    mailbox: str
+    reason: str
+    cause: str
+    cure: str
+    since: datetime
+    until: datetime | None
+    fingerprint: str
+    probes: int = 0
+    probe_at: datetime | None = None
+
+
+# ---------------------------------------------------------------- reading
+
+
+@dataclass(frozen=True, slots=True)
+class RecipientView:
+    """A recipient as shown."""
+
+    address: str
+    kind: Kind
+    result: Result
+    reply: Reply | None
+    cause: str | None
+    cure: str | None
+    at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptView:
+    """An attempt as shown; ``outcome`` None while it runs."""
+
+    number: int
+    mailbox: str
+    started_at: datetime
+    ended_at: datetime | None
+    outcome: AttemptOutcome | None
+    reply: Reply | None
+
+
+@dataclass(frozen=True, slots=True)
+class MessageView:
+    """A message as shown, with everything the status is computed from."""
+
+    id: str
+    tenant: str
+    work: Work
+    sender: str
+    sender_key: str
+    subject: str
+    message_id: str
+    created_at: datetime
+    scheduled_at: datetime | None
+    due_at: datetime | None
+    expires_at: datetime
+    priority: Priority
+    size: int
+    is_test: bool
+    tries: int
+    tags: tuple[tuple[str, str], ...]
+    metadata: Mapping[str, str]
+    recipients: tuple[RecipientView, ...]
+    attempts: tuple[AttemptView, ...]
+    lane: LaneKey
+    content_erased: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EventView:
+    """One line of a message's timeline; append-only. ``type`` without the ``message.`` in front."""
+
+    id: int
+    type: str
+    at: datetime
+    attempt: int | None
+    recipient: str | None
+    reply: Reply | None
+    cause: str | None
+    cure: str | None
+    next_attempt_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ListQuery:
+    """Filters of a listing, newest first; ``after``/``before`` are positions (exclusive), never both."""
+
+    tenant: str
+    now: datetime
+    limit: int = 20
+    after: int | None = None
+    before: int | None = None
+    status: str | None = None
+    to_key: str | None = None
+    sender_key: str | None = None
+    tag: tuple[str, str] | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of messages with the positions of its neighbours (None at the ends)."""
+
+    messages: tuple[MessageView, ...]
+    next: int | None
+    previous: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How full the store is."""
+
+    by_work: Mapping[Work, int]
+    oldest_waiting: datetime | None
+    file_bytes: int
+    free_bytes: int  # within the file, for reuse
+    disk_free_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """The answer to a request to change a message: the message as it is now, and whether anything was done."""
+
+    message: MessageView
+    done: bool
+    due: bool = False  # something waits again: the lane must be looked at
+    reason: str | None = field(default=None)

@@ -1,0 +1,1 @@
+"""What the doors share: guard, keys, problems, health and metrics endpoints."""
