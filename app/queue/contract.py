@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from app.mail.message import Work
 from app.queue.rows import (
     Accepted,
     Change,
@@ -37,7 +38,7 @@ from app.queue.rows import (
 
 class StoreError(Exception):
     """The store could not do it; ``reason`` is the problem's word (``queue-full disk-full storage-unavailable
-    commit-uncertain``), the message a sentence for people.
+    commit-uncertain``, and while opening ``store-locked migration-failed``), the message a sentence for people.
     """
 
     def __init__(self, reason: str, text: str) -> None:
@@ -88,8 +89,8 @@ class QueueStore(Protocol):
     async def settle(self, settlement: Settlement) -> Settled:
         """End an attempt; results, counts, next due time and events in one transaction.
 
-        A recipient takes the stated result if it is still pending, or unknown by this attempt with no later attempt
-        marked (late truth); else the words are kept with the attempt only.
+        A recipient takes the stated result if it is still pending or unknown by this attempt, and no later attempt is
+        marked (late truth); else the words are kept with the attempt only. Raises ``StoreError`` for no such attempt.
         """
         ...
 
@@ -120,7 +121,9 @@ class QueueStore(Protocol):
         ...
 
     async def resolve(self, tenant: str, message: str, sent: bool, now: datetime) -> Change | None:
-        """Settle every unknown recipient by a person's word: sent, or pending and queued."""
+        """Settle every unknown recipient by a person's word: sent, or pending and queued. ``reason`` is
+        ``nothing-to-resolve`` or ``content-erased`` (not sent, and nothing left to send) where nothing was done.
+        """
         ...
 
     async def reschedule(
@@ -139,6 +142,10 @@ class QueueStore(Protocol):
 
     async def message(self, tenant: str, message: str) -> MessageView | None:
         """Return a message of this tenant."""
+        ...
+
+    async def work(self, message: str) -> Work | None:
+        """Return the state of a message's work; None: no such message."""
         ...
 
     async def messages(self, query: ListQuery) -> Page:

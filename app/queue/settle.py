@@ -1,0 +1,151 @@
+"""Ends attempts: what the server said is kept, results are taken where they may be, the message goes where it must.
+
+A reply is a fact of its attempt and is always recorded. Whether a recipient takes the stated result is asked in the
+same statement that writes it (late truth): still pending, or unknown by this very attempt, and no later attempt has a
+mark. All in one transaction with counts, due time and events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import apsw
+
+from app.mail.message import AttemptOutcome, Result, Work
+from app.queue.asking import rows
+from app.queue.codec import instant, micros, packed, printable
+from app.queue.contract import StoreError
+from app.queue.moves import BY_ATTEMPT, Next, State, move, results_of, states, unmoved
+from app.queue.rows import RecipientOutcome, Settled, Settlement
+from app.queue.timeline import Event, add_events
+from app.queue.writer import Transaction
+
+# An attempt's number, and how it ended if it has.
+FIND_ATTEMPT: Final = "SELECT number, outcome FROM attempts WHERE id = ?"
+
+# End an attempt, or correct one whose end was unknown; whether it counts is said once. It never ends before it began,
+# wherever the wall clock went.
+END_ATTEMPT: Final = """
+UPDATE attempts
+SET ended_at = CASE WHEN started_at > ?2 THEN started_at ELSE ?2 END, ended_boot = ?3,
+    outcome = ?4, counted = CASE WHEN outcome IS NULL THEN ?5 ELSE counted END, charged = ?6, reply = ?7, trouble = ?8
+WHERE id = ?1 AND (outcome IS NULL OR outcome = 'unknown')
+"""
+
+_MAY_TAKE: Final = """
+(result = 'pending' OR (result = 'unknown' AND attempt = ?3)) AND NOT EXISTS (
+    SELECT 1 FROM attempts AS later WHERE later.message = ?1 AND later.id > ?3 AND later.marked_at IS NOT NULL
+)
+"""
+
+# Take a stated result with its words, where the recipient may.
+TAKE_RESULT: Final = f"""
+UPDATE recipients SET attempt = ?3, at = ?4, result = ?5, reply = ?6, cause = ?7, cure = ?8
+WHERE message = ?1 AND no = ?2 AND {_MAY_TAKE}
+RETURNING no
+"""  # noqa: S608 - only constants of this file
+
+# A recipient of whom nothing was said is pending (again); its earlier words stay.
+STAY_PENDING: Final = f"""
+UPDATE recipients SET at = ?4, result = 'pending' WHERE message = ?1 AND no = ?2 AND {_MAY_TAKE}
+RETURNING no
+"""  # noqa: S608 - only constants of this file
+
+
+def settle(transaction: Transaction, settlement: Settlement) -> Settled:
+    """End an attempt; see ``QueueStore.settle``. Raises ``StoreError`` where there is no such attempt."""
+    db = transaction.db
+    found = states(db, BY_ATTEMPT, (settlement.attempt,))
+    if not found:
+        raise StoreError("storage-unavailable", f"there is no attempt {settlement.attempt} of {settlement.message}")
+    state = found[0]
+    [(number, outcome)] = rows(db, FIND_ATTEMPT, (settlement.attempt,))
+    if outcome is not None and outcome != AttemptOutcome.UNKNOWN:
+        return Settled(state.work, state.lane, instant(state.due_at), results_of(db, state.seq))
+    now = micros(settlement.at)
+    _end_attempt(db, settlement, now)
+    taken = _take_results(db, state, settlement, now)
+    results = results_of(db, state.seq)
+    goal = destination(state, settlement, results, is_first=outcome is None)
+    move(transaction, state, goal, results, now)
+    add_events(db, _events(state, settlement, goal, number, taken, now))
+    return Settled(goal.work, state.lane, instant(goal.due_at), results)
+
+
+def destination(state: State, settlement: Settlement, results: Sequence[Result], *, is_first: bool) -> Next:
+    """Decide where a message goes after a settlement, given the results its recipients have now.
+
+    ``is_first``: the attempt had no outcome before. A message that another attempt holds, or that was settled
+    otherwise meanwhile, moves only as far as the new results demand.
+    """
+    due = micros(settlement.due_at or settlement.at)
+    asked = settlement.hold_unknown or state.hold_unknown or state.work is Work.HELD
+    hold = asked and Result.UNKNOWN in results and state.work is not Work.DONE
+    if state.work is Work.SENDING and state.attempt != settlement.attempt:
+        goal = unmoved(state)
+    elif Result.PENDING not in results:
+        goal = Next(Work.HELD if hold else Work.DONE)
+    elif state.work is Work.SENDING:
+        goal = Next(settlement.next_work, None if settlement.next_work is Work.HELD else due)
+    elif state.work is Work.DONE or (state.work is Work.HELD and state.unknown and Result.UNKNOWN not in results):
+        goal = Next(Work.QUEUED, due)
+    else:
+        goal = unmoved(state)
+    counted = int(is_first and settlement.counted)
+    return Next(goal.work, goal.due_at, hold, counted, int(is_first and settlement.resend_unknown))
+
+
+def _end_attempt(db: apsw.Connection, settlement: Settlement, now: int) -> None:
+    db.execute(
+        END_ATTEMPT,
+        (
+            settlement.attempt,
+            now,
+            settlement.boot,
+            settlement.outcome.value,
+            settlement.counted,
+            settlement.charged,
+            packed(settlement.reply),
+            printable(settlement.trouble),
+        ),
+    )
+
+
+def _take_results(db: apsw.Connection, state: State, settlement: Settlement, now: int) -> list[RecipientOutcome]:
+    """Write the stated results; return those that were taken."""
+    spoken, silent = [], []
+    for each in settlement.recipients:
+        key = (state.seq, each.no, settlement.attempt, now)
+        if each.result is Result.PENDING and state.body is None:
+            continue  # without content nothing can be tried again: it stays as it is
+        if each.result is Result.PENDING and each.reply is None and each.cause is None:
+            silent.append(key)
+        else:
+            words = (packed(each.reply), printable(each.cause), printable(each.cure))
+            spoken.append((*key, each.result.value, *words))
+    taken = {no for (no,) in db.executemany(TAKE_RESULT, spoken)} if spoken else set()
+    if silent:
+        db.executemany(STAY_PENDING, silent).fetchall()
+    return [each for each in settlement.recipients if each.no in taken]
+
+
+def _events(
+    state: State, settlement: Settlement, goal: Next, number: int, taken: Sequence[RecipientOutcome], now: int
+) -> Iterator[Event]:
+    is_deferred = goal.work is Work.DEFERRED and state.work is Work.SENDING
+    if settlement.counted:
+        yield Event(state.seq, "attempted", now, number, None, packed(settlement.reply), printable(settlement.trouble))
+    told = False
+    for each in taken:
+        is_pending = each.result is Result.PENDING
+        if is_pending and not is_deferred:
+            continue
+        words = (packed(each.reply), printable(each.cause), printable(each.cure))
+        word = "deferred" if is_pending else each.result.value
+        told = told or is_pending
+        yield Event(state.seq, word, now, number, each.no, *words, goal.due_at if is_pending else None)
+    if is_deferred and not told:
+        yield Event(state.seq, "deferred", now, number, next_attempt_at=goal.due_at)
+    if goal.work is Work.HELD and state.work is not Work.HELD:
+        yield Event(state.seq, "held", now, number)
