@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
+from app.mail.draft import Attachment
 from app.queue.rows import QuotaState
 
 
@@ -70,6 +72,31 @@ class Submitted:
     body: bytes
     is_replay: bool
     quotas: tuple[QuotaState, ...] = ()
+
+
+class Upload(Protocol):
+    """A submission whose files arrive after its draft, one after the other, never whole in memory.
+
+    Begun by ``Intake.upload(submission, draft, render, dry_run=...)``, which authorises before the first octet is
+    taken. The draft's own attachments all have ``content``; files are told by ``file`` in the order of their arrival.
+    Ends with exactly one of ``finish`` and ``abort``. Every step raises what ``Intake.submit`` raises.
+    """
+
+    async def file(self, attachment: Attachment) -> None:
+        """Begin a file; ``attachment`` has no ``content``. It ends where the next begins, or with ``finish``."""
+        ...
+
+    async def write(self, chunk: bytes) -> None:
+        """Take the next octets (decoded, any number) of the file that was begun last."""
+        ...
+
+    async def finish(self, fingerprint: bytes) -> Submitted:
+        """Accept the message; ``fingerprint`` covers draft and files and replaces the submission's."""
+        ...
+
+    async def abort(self) -> None:
+        """Drop what has arrived; nothing is stored. May follow any step that raised."""
+        ...
 
 
 class Refused(Exception):

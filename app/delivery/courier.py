@@ -1,0 +1,218 @@
+"""Carries one message at a time from the store to the next hop and its outcome back.
+
+The order of things is the promise: a place in the ledger, the attempt row on disk, the transaction, the mark on disk
+before the dot, every reply recorded. Recording goes on while the session takes its next message, one behind at most;
+a store that refuses to record is asked again until it does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from app.delivery.board import Board
+from app.delivery.desk import Desk, Refusal
+from app.delivery.ledger import Slot
+from app.delivery.parking import Parking
+from app.delivery.reporter import Reporter
+from app.delivery.routes import Turns
+from app.delivery.settling import Moment, RetryPlan, settlement_of, taken
+from app.delivery.transport import Session
+from app.kit.bells import Bells
+from app.kit.clock import Clock
+from app.mail.message import OnUnknown, Work
+from app.mail.transaction import Envelope, Fate, Replies
+from app.mail.verdict import Effect, Judged, judge_transaction
+from app.queue.contract import QueueStore, StoreError
+from app.queue.rows import Claim, PickRequest, Settled, Settlement
+
+# Seconds between tries to record a fact while the store refuses.
+STORE_PATIENCE = 1.0
+# How long a mailbox need not look again at a lane in which nothing fits it.
+_UNFIT_SECONDS = 60.0
+# Transactions cut one after the other before the connection itself is suspected.
+_CUTS_IN_A_ROW = 3
+
+
+class StoredContent:
+    """A claim's content: what the pick brought along, or streamed from the store; the Date line first."""
+
+    def __init__(self, claim: Claim, store: QueueStore, date_line: Callable[[datetime], bytes]) -> None:
+        self._claim = claim
+        self._store = store
+        self._date_line = date_line
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Yield the octets in order."""
+        head = self._date_line(self._claim.date)
+        if self._claim.content is not None:
+            yield head + self._claim.content
+            return
+        yield head
+        async for chunk in self._store.content(self._claim.message):
+            yield chunk
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What was promised about retries: the schedule, and each tenant's policy for unknown outcomes."""
+
+    plan: RetryPlan
+    on_unknown: Mapping[str, OnUnknown]
+
+
+class Courier:
+    """Claims, carries, settles; shared by all mailboxes of a process."""
+
+    def __init__(
+        self,
+        *,
+        store: QueueStore,
+        board: Board,
+        turns: Turns,
+        parking: Parking,
+        reporter: Reporter,
+        bells: Bells,
+        clock: Clock,
+        rules: Rules,
+        chance: Callable[[], float],
+        date_line: Callable[[datetime], bytes],
+        wake: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._board = board
+        self._turns = turns
+        self._parking = parking
+        self._reporter = reporter
+        self._bells = bells
+        self._clock = clock
+        self._rules = rules
+        self._chance = chance
+        self._date_line = date_line
+        self._wake = wake
+        self._cuts: dict[str, int] = {}
+        self.is_stopping = False
+
+    async def claim(self, desk: Desk) -> tuple[Claim, Slot] | None:
+        """Claim the message whose turn it is at a desk; None: nothing may go now."""
+        while not self.is_stopping:
+            now, boot = self._clock.now(), self._clock.boot()
+            lane = self._turns.next(desk, now, boot)
+            if lane is None:
+                return None
+            slot = desk.ledger.begin(boot, lane.tenant, 1, lane.key.priority, desk.reserve())
+            seen = self._board.look(lane)
+            request = PickRequest(
+                lane=lane.key,
+                mailbox=desk.spec.name,
+                now=now,
+                boot=boot,
+                boot_id=self._clock.boot_id,
+                max_size=desk.spec.limits.message_size,
+                max_recipients=desk.ledger.day_room(
+                    boot, lane.key.priority, desk.spec.limits.recipients_per_message, slot
+                ),
+            )
+            try:
+                picked = await self._store.pick(request)
+            except StoreError as problem:
+                self._board.looked(lane, seen, now + timedelta(seconds=STORE_PATIENCE), 0)
+                desk.ledger.give_back(slot)
+                self._reporter.store_trouble(problem)
+                return None
+            except asyncio.CancelledError:
+                self._board.looked(lane, seen, now, 0)
+                desk.ledger.give_back(slot)
+                raise
+            self._board.looked(lane, seen, picked.next_due, len(picked.claims))
+            if picked.claims:
+                claim = picked.claims[0]
+                desk.ledger.resize(slot, len(claim.recipients))
+                return claim, slot
+            desk.ledger.give_back(slot)
+            if picked.next_due is not None and picked.next_due <= now:
+                lane.unfit[desk.spec.name] = boot + _UNFIT_SECONDS
+        return None
+
+    async def carry(self, desk: Desk, session: Session, claim: Claim, slot: Slot) -> tuple[Replies, Judged]:
+        """Make the transaction of a claim, judge it, and close its place in the ledger."""
+
+        async def hand_over() -> bool:
+            return await self._store.mark(claim.attempt, self._clock.now())
+
+        envelope = Envelope(
+            return_path=desk.spec.address,
+            recipients=tuple(recipient.wire for recipient in claim.recipients),
+            size=claim.size,
+            smtputf8=claim.smtputf8,
+        )
+        judged: Judged | None = None
+        answered = False
+        began = self._clock.boot()
+        try:
+            replies = await session.submit(envelope, StoredContent(claim, self._store, self._date_line), hand_over)
+            answered = replies.fate is Fate.ANSWERED
+            judged = judge_transaction(replies, len(claim.recipients))
+            return replies, judged
+        finally:
+            # Cancelled in between: what may have been taken counts as taken.
+            charged = taken(judged) if judged else len(claim.recipients)
+            desk.took(self._clock.boot() - began)
+            desk.ledger.end(slot, self._clock.boot(), charged, replied=answered)
+
+    async def settle(self, desk: Desk, claim: Claim, replies: Replies, judged: Judged) -> None:
+        """Record what the replies mean, and let the mailbox feel their effects."""
+        settlement = self.settlement(claim, judged, replies.trouble)
+        if replies.incident:
+            self._reporter.incident(desk, claim, replies.incident)
+        await self._affect(desk, judged, replies)
+        settled = await self.record(settlement)
+        self._reporter.attempted(desk, claim, judged, settlement, settled)
+        self.follow(claim, settled)
+
+    def settlement(self, claim: Claim, judged: Judged, trouble: str | None) -> Settlement:
+        """Return what is to be written for a judged attempt."""
+        policy = self._rules.on_unknown.get(claim.tenant, OnUnknown.RESEND)
+        moment = Moment(self._clock.now(), self._clock.boot(), self._chance())
+        return settlement_of(claim, judged, policy, self._rules.plan, moment, trouble)
+
+    async def record(self, settlement: Settlement) -> Settled:
+        """Write a settlement; while the store refuses, again and again: a reply is a fact."""
+        while True:
+            try:
+                return await self._store.settle(settlement)
+            except StoreError as problem:
+                self._reporter.store_trouble(problem)
+                await self._clock.sleep(STORE_PATIENCE)
+
+    def follow(self, claim: Claim, settled: Settled) -> None:
+        """Note where the message waits now, or tell those who wait for its end."""
+        if settled.work in (Work.QUEUED, Work.DEFERRED) and settled.due_at is not None:
+            self._board.note(settled.lane, claim.tenant, claim.sender_key, settled.due_at)
+            self._wake()
+        self._bells.ring(claim.message)
+
+    async def _affect(self, desk: Desk, judged: Judged, replies: Replies) -> None:
+        now, boot = self._clock.now(), self._clock.boot()
+        if replies.fate is Fate.NOT_TAKEN:
+            self._cut(desk, replies.trouble or "the session was cut", boot)
+        else:
+            self._cuts.pop(desk.spec.name, None)
+            if replies.dot is not None and replies.dot.is_positive:
+                desk.last_success_at = now
+        for verdict in judged.effects:
+            desk.last_refusal = Refusal(now, verdict.reply, verdict.cause, verdict.cure)
+            if verdict.effect is Effect.NARROW:
+                desk.narrow(boot)
+            elif verdict.effect is Effect.PARK:
+                reason = f"{verdict.reply.code} {verdict.reply.enhanced or ''}".strip() if verdict.reply else "refused"
+                await self._parking.park(desk, reason, verdict.cause or "", verdict.cure or "")
+            elif verdict.effect is Effect.DAY_FULL:
+                desk.ledger.fill_day(boot + (verdict.retry_after or 3600.0))
+
+    def _cut(self, desk: Desk, text: str, boot: float) -> None:
+        cuts = self._cuts[desk.spec.name] = self._cuts.get(desk.spec.name, 0) + 1
+        if cuts >= _CUTS_IN_A_ROW:
+            self._reporter.connect_failed(desk, desk.failed("closed", text, boot, None))

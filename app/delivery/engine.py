@@ -1,0 +1,275 @@
+"""The engine: brings what is due to the mailboxes under their ledgers, from recovery at start to the drain at the end.
+
+A mailbox never exceeds its sessions or its windows; a crash leaves nothing that ``start`` does not put right. Loops are
+named, wake for a reason, and stop by taking nothing new and settling what runs. Decisions are made in ``board``,
+``ledger``, ``desk``, ``routes`` and ``settling``; ``courier`` carries; here the work is handed out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from app.delivery.board import Board
+from app.delivery.courier import Courier
+from app.delivery.desk import Desk
+from app.delivery.ledger import DAY
+from app.delivery.parking import Parking
+from app.delivery.reporter import Reporter
+from app.delivery.routes import Turns
+from app.kit.bells import Bells
+from app.kit.clock import Clock
+from app.mail.message import Priority, Work
+from app.mail.transaction import ConnectTrouble, SignInRefused
+from app.mail.verdict import judge_lost
+from app.queue.contract import QueueStore, StoreError
+from app.queue.rows import LaneKey, MessageView
+
+_EXPIRY_BATCH = 200
+_TEND_SECONDS = 1.0
+_STALLED_SECONDS = 60.0
+
+
+class Engine:
+    """Delivery of one process, which owns every mailbox it is given."""
+
+    def __init__(
+        self,
+        *,
+        store: QueueStore,
+        desks: Mapping[str, Desk],
+        board: Board,
+        turns: Turns,
+        courier: Courier,
+        parking: Parking,
+        reporter: Reporter,
+        bells: Bells,
+        clock: Clock,
+        wake: asyncio.Event,
+    ) -> None:
+        self._store = store
+        self.desks = desks
+        self.board = board
+        self._turns = turns
+        self._courier = courier
+        self._parking = parking
+        self._reporter = reporter
+        self._bells = bells
+        self._clock = clock
+        self._wake = wake
+        self._workers: set[asyncio.Task[None]] = set()
+        self._settling: set[asyncio.Task[None]] = set()
+        self._pulse = clock.boot()
+
+    def __repr__(self) -> str:
+        return f"<Engine {len(self._workers)} at work, {len(self._settling)} settling, {self.board!r}>"
+
+    # ------------------------------------------------------------ from outside
+
+    def note(self, key: LaneKey, tenant: str, sender_key: str, due: datetime) -> None:
+        """Note that a message waits: just accepted, released, retried or rescheduled."""
+        self.board.note(key, tenant, sender_key, due)
+        self._wake.set()
+
+    def changed(self, view: MessageView) -> None:
+        """Note that a request moved a message: it waits again, or no longer."""
+        if view.work in (Work.QUEUED, Work.DEFERRED) and view.due_at is not None:
+            self.note(view.lane, view.tenant, view.sender_key, view.due_at)
+        self._bells.ring(view.id)
+
+    def is_alive(self) -> bool:
+        """Whether the loops have shown life within the last minute."""
+        return self._clock.boot() - self._pulse < _STALLED_SECONDS
+
+    async def park(self, mailbox: str, reason: str, cause: str, cure: str) -> None:
+        """Let a mailbox stand still by an operator's word."""
+        await self._parking.park(self.desks[mailbox], reason, cause, cure)
+
+    async def resume(self, mailbox: str, by: str) -> None:
+        """Let a parked mailbox work again, and a connection be tried at once; ``by`` says for the log why."""
+        desk = self.desks[mailbox]
+        self._reporter.resumed(desk, by)
+        await self._parking.release(desk)
+        desk.connected()
+        self._wake.set()
+
+    async def start(self) -> None:
+        """Recover: end what a crash left open, rebuild the ledgers, read the parked mailboxes and the lanes."""
+        await self._parking.restore(self.desks.values())
+        opened = await self._store.open_attempts()
+        for found in opened:
+            judged = judge_lost(len(found.claim.recipients), was_marked=found.is_marked)
+            trouble = "the process ended before the reply was recorded" if found.is_marked else "the process ended"
+            await self._courier.record(self._courier.settlement(found.claim, judged, trouble))
+        now, boot = self._clock.now(), self._clock.boot()
+        # A day, the hour by which a wall clock may have jumped, and the longest a transaction may take.
+        rows = await self._store.ledger_rows(now - timedelta(seconds=DAY + 2 * 3600))
+        for desk in self.desks.values():
+            mine = [row for row in rows if row.mailbox == desk.spec.name]
+            desk.ledger.restore(mine, boot_id=self._clock.boot_id, boot=boot, now=now)
+        waiting = 0
+        for state in await self._store.lanes():
+            self.board.note(state.key, state.tenant, state.sender_key, state.next_due, more=state.waiting)
+            waiting += state.waiting
+        self._reporter.recovered(len(opened), waiting)
+
+    async def run(self) -> None:
+        """Run the loops until ``stop``; an unexpected end of one ends them all, loudly."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._dispatch_loop(), name="delivery.dispatch")
+            group.create_task(self._expiry_loop(), name="delivery.expiry")
+            group.create_task(self._tend_loop(), name="delivery.tend")
+
+    async def stop(self, timeout: float) -> None:
+        """Take nothing new, let transactions end for ``timeout`` seconds, then cut them; settle all, say QUIT."""
+        self._courier.is_stopping = True
+        self._wake.set()
+        await self._gone(self._workers, timeout)
+        if self._workers:
+            for desk in self.desks.values():
+                desk.sessions.abort()
+            await self._gone(self._workers, 5.0)
+            for task in self._workers:
+                task.cancel()
+            await self._gone(self._workers, 1.0)
+        await self._gone(self._settling, 10.0)
+        await asyncio.gather(*(desk.sessions.close(2.0) for desk in self.desks.values()))
+
+    @staticmethod
+    async def _gone(tasks: set[asyncio.Task[None]], timeout: float) -> None:
+        if tasks:
+            await asyncio.wait(set(tasks), timeout=timeout)
+
+    # ------------------------------------------------------------ loops
+
+    async def _dispatch_loop(self) -> None:
+        while not self._courier.is_stopping:
+            self._wake.clear()
+            await self._clock.wait(self._wake, self._assign())
+
+    def _assign(self) -> float:
+        """Start workers where something is due and may go; return in how many seconds to look again."""
+        now, boot = self._clock.now(), self._clock.boot()
+        due = self.board.next_due(now)
+        pause = 60.0 if due is None else (due - now).total_seconds()
+        for desk in sorted(self.desks.values(), key=lambda each: -each.ledger.free_share(boot)):
+            pause = min(pause, self._staff(desk, now, boot))
+        return max(0.001, pause)
+
+    def _staff(self, desk: Desk, now: datetime, boot: float) -> float:
+        """Start as many workers at a desk as have something to do; return when to look at it again."""
+        blocked = desk.blocked_for(boot)
+        if blocked > 0 and not desk.may_lend(boot):
+            return blocked
+        desk.widen(boot)
+        pause = math.inf
+        for priority in Priority:
+            lanes = self._turns.of(desk, priority, now, boot)
+            if not lanes:
+                continue
+            wait = desk.ledger.wait(boot, priority, 1, desk.reserve())
+            if wait > 0:
+                pause = min(pause, wait)
+                continue
+            wanted = sum(max(1, lane.waiting) for lane in lanes) - desk.seeking
+            for _ in range(min(wanted, desk.free_sessions(boot, priority))):
+                self._start_worker(desk)
+        return pause
+
+    async def _expiry_loop(self) -> None:
+        while not self._courier.is_stopping:
+            pause = 1.0
+            try:
+                for expired in await self._store.expire(self._clock.now(), _EXPIRY_BATCH):
+                    self.board.left(expired.lane)
+                    self._reporter.expired(expired)
+                    self._bells.ring(expired.message)
+                following = await self._store.next_expiry()
+                if following is not None:
+                    pause = min(pause, max(0.01, (following - self._clock.now()).total_seconds()))
+            except StoreError as problem:
+                self._reporter.store_trouble(problem)
+            await self._clock.sleep(pause)
+
+    async def _tend_loop(self) -> None:
+        while not self._courier.is_stopping:
+            self._pulse = self._clock.boot()
+            for desk in self.desks.values():
+                await desk.sessions.tend()
+                await self._tend_parked(desk)
+            await self._clock.sleep(_TEND_SECONDS)
+
+    async def _tend_parked(self, desk: Desk) -> None:
+        if self._parking.is_over(desk):
+            await self.resume(desk.spec.name, "its time is over")
+        elif self._parking.wants_probe(desk):
+            try:
+                async with desk.sessions.lend():
+                    pass
+            except SignInRefused as refusal:
+                await self._parking.park_by_refusal(desk, refusal)
+            except ConnectTrouble as trouble:
+                self._knock_failed(desk, trouble)
+                self._parking.postpone(desk, 60.0)
+            else:
+                await self.resume(desk.spec.name, "a sign-in succeeded")
+
+    # ------------------------------------------------------------ workers
+
+    def _start_worker(self, desk: Desk) -> None:
+        desk.workers += 1
+        desk.seeking += 1
+        task = asyncio.create_task(self._work(desk), name=f"delivery.{desk.spec.name}")
+        self._workers.add(task)
+        task.add_done_callback(self._worker_ended)
+
+    def _worker_ended(self, task: asyncio.Task[None]) -> None:
+        self._workers.discard(task)
+        self._wake.set()
+        if not task.cancelled() and (problem := task.exception()) is not None:
+            self._reporter.crashed(task.get_name(), problem)
+
+    async def _work(self, desk: Desk) -> None:
+        """Carry messages of one mailbox, one after the other, until there is nothing to carry."""
+        seeking = True
+        settling: asyncio.Task[None] | None = None
+        try:
+            while not self._courier.is_stopping and desk.may_lend(self._clock.boot()):
+                async with desk.sessions.lend() as session:
+                    desk.lent()
+                    found = await self._courier.claim(desk)
+                    if found is None:
+                        return
+                    seeking, desk.seeking = False, desk.seeking - 1
+                    claim, slot = found
+                    replies, judged = await self._courier.carry(desk, session, claim, slot)
+                if settling is not None:
+                    await settling
+                settling = asyncio.create_task(
+                    self._courier.settle(desk, claim, replies, judged), name="delivery.settle"
+                )
+                self._settling.add(settling)
+                settling.add_done_callback(self._settled)
+                seeking, desk.seeking = True, desk.seeking + 1
+        except ConnectTrouble as trouble:
+            self._knock_failed(desk, trouble)
+        except SignInRefused as refusal:
+            await self._parking.park_by_refusal(desk, refusal)
+        except Exception:
+            # A fault of ours must not spin: the mailbox waits as after a failed connect, and the log has the trace.
+            desk.failed("internal", "an internal error; see the log", self._clock.boot(), None)
+            raise
+        finally:
+            desk.seeking -= seeking
+            desk.workers -= 1
+
+    def _settled(self, task: asyncio.Task[None]) -> None:
+        self._settling.discard(task)
+        if not task.cancelled() and (problem := task.exception()) is not None:
+            self._reporter.crashed(task.get_name(), problem)
+
+    def _knock_failed(self, desk: Desk, trouble: ConnectTrouble) -> None:
+        kept = desk.failed(trouble.reason, trouble.text, self._clock.boot(), trouble.retry_after)
+        self._reporter.connect_failed(desk, kept)

@@ -1,0 +1,165 @@
+"""The rolling minute of one mailbox: who occupies it, until when, and when the next transaction may begin.
+
+Two thirds of what a class may use go in one burst; the last third is handed out evenly spaced, so that no burst closes
+the window for others and yet all of it is used. Each place knows which of the two it was. Urgent mail is neither: it
+counts, and goes at once. Decides only; all instants are seconds of the clock that never jumps.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, deque
+from dataclasses import dataclass
+from enum import Enum
+
+MINUTE = 60.0
+# The two machines' clocks do not run at the same speed, and timers fire a little early.
+SLACK = 0.1
+
+
+class Place(Enum):
+    """What a transaction's place in the minute is."""
+
+    BURST = "burst"
+    SPACED = "spaced"
+    URGENT = "urgent"
+
+
+_BURST = frozenset({Place.BURST})
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """What a class may use of a minute: ``cap`` in all, ``burst`` at once, the rest every ``spacing`` seconds."""
+
+    cap: int
+    burst: int
+    spacing: float
+
+
+def rate_of(limit: int, reserve: int, *, urgent: bool) -> Rate:
+    """Return what a class may use of a minute of ``limit`` (at least 1), ``reserve`` of it kept for urgent mail."""
+    if urgent:
+        return Rate(limit, limit, 0.0)
+    cap = max(1, limit - reserve)
+    burst = math.ceil(cap * 2 / 3)
+    return Rate(cap, burst, MINUTE / (cap - burst) if cap > burst else 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """A transaction that has ended, and when its place frees itself."""
+
+    at: float
+    place: Place
+    tenant: str
+
+
+class Minute:
+    """The window; see the module's promise."""
+
+    def __init__(self) -> None:
+        self._running: Counter[Place] = Counter()
+        self._leaving: deque[Leaving] = deque()
+        self._ended: Counter[Place] = Counter()
+        self._last_spaced = -math.inf
+
+    def copy(self) -> Minute:
+        """Return a copy to play with."""
+        twin = Minute()
+        twin._running = Counter(self._running)
+        twin._leaving = deque(self._leaving)
+        twin._ended = Counter(self._ended)
+        twin._last_spaced = self._last_spaced
+        return twin
+
+    def used(self) -> int:
+        """Return how many places are occupied (after ``forget``)."""
+        return self._running.total() + len(self._leaving)
+
+    def running(self) -> int:
+        """Return how many transactions run."""
+        return self._running.total()
+
+    def wait(self, now: float, rate: Rate, *, urgent: bool) -> float:
+        """Return in how many seconds a transaction may begin (0: now; inf: a running one must end first)."""
+        full = self._wait_for(frozenset(Place), rate.cap, now)
+        if urgent or full == math.inf:
+            return full
+        burst = self._wait_for(_BURST, rate.burst, now)
+        spaced = max(0.0, self._last_spaced + rate.spacing - now) if rate.spacing else math.inf
+        return max(full, min(burst, spaced))
+
+    def _wait_for(self, places: frozenset[Place], limit: int, now: float) -> float:
+        """Return in how many seconds fewer than ``limit`` places of these kinds are occupied."""
+        surplus = sum(self._running[place] + self._ended[place] for place in places) - limit + 1
+        if surplus <= 0:
+            return 0.0
+        for leaving in self._leaving:
+            surplus -= leaving.place in places
+            if surplus <= 0:
+                return max(0.0, leaving.at - now)
+        return math.inf
+
+    def begin(self, now: float, rate: Rate, *, urgent: bool) -> Place:
+        """Occupy a place; which one it is."""
+        if urgent:
+            place = Place.URGENT
+        elif (in_burst := self._running[Place.BURST] + self._ended[Place.BURST]) < rate.burst:
+            place = Place.BURST
+            # The spacing begins when the burst is used up, unless it is going on since the last one.
+            if in_burst + 1 == rate.burst and now - self._last_spaced > rate.spacing:
+                self._last_spaced = now
+        else:
+            place = Place.SPACED
+            self._last_spaced = now
+        self._running[place] += 1
+        return place
+
+    def give_back(self, place: Place) -> None:
+        """Free a place of which nothing was used."""
+        self._running[place] -= 1
+
+    def end(self, place: Place, at: float, tenant: str) -> None:
+        """Let a running transaction leave a minute after ``at``."""
+        self._running[place] -= 1
+        self.occupy(place, at, tenant)
+
+    def occupy(self, place: Place, at: float, tenant: str) -> None:
+        """Let an ended transaction occupy a place until a minute after ``at``."""
+        leaves = at + MINUTE + SLACK
+        if self._leaving and self._leaving[-1].at > leaves:
+            leaves = self._leaving[-1].at  # keeps the order; a place is never freed early
+        self._leaving.append(Leaving(leaves, place, tenant))
+        self._ended[place] += 1
+
+    def restore(self, place: Place, at: float, tenant: str) -> None:
+        """Occupy a place for a transaction of before a restart; the spacing goes on from it."""
+        self.occupy(place, at, tenant)
+        if place is Place.SPACED:
+            self._last_spaced = max(self._last_spaced, at)
+
+    def forget(self, now: float) -> list[str]:
+        """Free the places whose minute is over; return the tenants that left."""
+        gone = []
+        while self._leaving and self._leaving[0].at <= now:
+            leaving = self._leaving.popleft()
+            self._ended[leaving.place] -= 1
+            gone.append(leaving.tenant)
+        return gone
+
+
+def opening(minute: Minute, now: float, ahead: int, rate: Rate, *, urgent: bool) -> float:
+    """Return in how many seconds the transaction behind ``ahead`` others may begin, as far as the minute goes.
+
+    The window is played through on a copy. Whole windows are skipped, since each lets the same number go.
+    """
+    twin = minute.copy()
+    windows, steps = divmod(ahead, rate.cap)
+    at = now
+    for _ in range(steps + 1):
+        wait = twin.wait(at, rate, urgent=urgent)
+        at += MINUTE if wait == math.inf else wait
+        twin.forget(at)
+        twin.end(twin.begin(at, rate, urgent=urgent), at, "")
+    return at - now + windows * MINUTE

@@ -1,0 +1,113 @@
+"""Tells operators what delivery does: one log line an attempt, and the figures. Decides nothing."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from app.delivery.desk import Desk, Trouble
+from app.kit.log import get_logger
+from app.kit.metrics import Metrics
+from app.mail.message import Result
+from app.mail.reply import Reply
+from app.mail.verdict import Judged
+from app.queue.contract import StoreError
+from app.queue.rows import Claim, Expired, ParkedRow, Settled, Settlement
+
+_log = get_logger("delivery")
+
+
+class Reporter:
+    """Log lines and figures of delivery."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def attempted(self, desk: Desk, claim: Claim, judged: Judged, settlement: Settlement, settled: Settled) -> None:
+        """Tell of one attempt after it was settled."""
+        metrics = self._metrics
+        metrics.attempts(settlement.outcome.value, judged.scope.value).inc()
+        for outcome in settlement.recipients:
+            if outcome.result is not Result.PENDING:
+                metrics.recipients(outcome.result.value).inc()
+            if outcome.result is Result.SENT:
+                metrics.delivery_latency.observe(max(0.0, (settlement.at - claim.created_at).total_seconds()))
+        reply = settlement.reply
+        if reply is not None:
+            self._count_reply(reply)
+        cause = next((verdict.cause for verdict in judged.recipients if verdict.cause), None)
+        cure = next((verdict.cure for verdict in judged.recipients if verdict.cure), None)
+        _log.info(
+            "attempt",
+            message_id=claim.message,
+            tenant=claim.tenant,
+            mailbox=desk.spec.name,
+            attempt=claim.number,
+            outcome=settlement.outcome.value,
+            recipients=len(claim.recipients),
+            work=settled.work.value,
+            due_at=_iso(settled.due_at),
+            smtp_code=reply.code if reply else None,
+            smtp_enhanced=reply.enhanced if reply else None,
+            smtp_phase=reply.phase.value if reply else None,
+            smtp_text=reply.text[:300] if reply else None,
+            trouble=settlement.trouble,
+            cause=cause,
+            cure=cure,
+        )
+
+    def _count_reply(self, reply: Reply) -> None:
+        enhanced = reply.enhanced.split(".")[0] if reply.enhanced else "none"
+        self._metrics.smtp_replies(f"{reply.code // 100}xx", enhanced).inc()
+        if reply.code == 432 or reply.is_transient:
+            self._metrics.smtp_throttled.inc(reply.code in (432, 451, 452))
+
+    def incident(self, desk: Desk, claim: Claim, text: str) -> None:
+        """Tell of a server that contradicted the protocol."""
+        _log.error("smtp incident", message_id=claim.message, mailbox=desk.spec.name, trouble=text)
+
+    def expired(self, expired: Expired) -> None:
+        """Tell that a message's lifetime is over."""
+        self._metrics.recipients(Result.EXPIRED.value).inc()
+        _log.warning("message expired", message_id=expired.message, work=expired.work.value)
+
+    def connect_failed(self, desk: Desk, trouble: Trouble) -> None:
+        """Tell that no session could be opened."""
+        self._metrics.smtp_connect_failures(desk.spec.name, trouble.reason).inc()
+        _log.warning("connect failed", mailbox=desk.spec.name, reason=trouble.reason, trouble=trouble.text)
+
+    def parked(self, desk: Desk, row: ParkedRow) -> None:
+        """Tell that a mailbox stands still."""
+        self._metrics.mailbox_parked(desk.spec.name, row.reason).set(1)
+        _log.error(
+            "mailbox parked",
+            mailbox=desk.spec.name,
+            reason=row.reason,
+            cause=row.cause,
+            cure=row.cure,
+            probe_at=_iso(row.probe_at),
+        )
+
+    def released(self, desk: Desk, row: ParkedRow) -> None:
+        """Tell that a mailbox works again."""
+        self._metrics.mailbox_parked.forget(desk.spec.name, row.reason)
+        _log.info("mailbox released", mailbox=desk.spec.name, reason=row.reason)
+
+    def resumed(self, desk: Desk, by: str) -> None:
+        """Tell who or what lets a mailbox work again."""
+        _log.info("mailbox resumed", mailbox=desk.spec.name, by=by)
+
+    def store_trouble(self, problem: StoreError) -> None:
+        """Tell that the store refused delivery."""
+        _log.error("store trouble", reason=problem.reason, trouble=str(problem))
+
+    def crashed(self, task: str, problem: BaseException) -> None:
+        """Tell of a fault of ours, with its trace."""
+        _log.error("internal error", task=task, exc_info=problem)
+
+    def recovered(self, attempts: int, waiting: int) -> None:
+        """Tell what a start found."""
+        _log.info("recovered", open_attempts=attempts, waiting=waiting)
+
+
+def _iso(at: datetime | None) -> str | None:
+    return at.isoformat() if at else None

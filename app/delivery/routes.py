@@ -1,0 +1,98 @@
+"""Which mailbox may serve which lane, and whose turn is next at a mailbox.
+
+The mailbox is chosen when a message is picked, not when it is accepted, so nothing sticks to a parked one. Load is
+shared by free budget among the mailboxes of the same precedence; a parked or unreachable one is passed over at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from app.delivery.board import Board, Lane
+from app.delivery.desk import Desk
+from app.mail.address import parse_address
+from app.mail.message import Priority
+from app.mail.senders import Directory
+
+# A mailbox yields to another one only if that has clearly more room; equal ones would wait for each other.
+_CLEARLY = 0.02
+
+
+class Routes:
+    """Coverage of From addresses by the mailboxes at work."""
+
+    def __init__(self, directory: Directory, desks: Mapping[str, Desk]) -> None:
+        self._directory = directory
+        self._desks = desks
+        self._levels: dict[str, tuple[tuple[Desk, ...], ...]] = {}
+
+    def levels(self, sender_key: str) -> tuple[tuple[Desk, ...], ...]:
+        """Return the desks that cover a From, by precedence."""
+        known = self._levels.get(sender_key)
+        if known is None:
+            sender = parse_address(sender_key)
+            known = tuple(
+                tuple(self._desks[cover.name] for cover in level if cover.name in self._desks)
+                for level in self._directory.levels(sender)
+            )
+            if len(self._levels) > 10_000:
+                self._levels.clear()
+            self._levels[sender_key] = known
+        return known
+
+    def candidates(self, sender_key: str) -> tuple[Desk, ...]:
+        """Return the desks of the best precedence that has an available one; none available: all of the best."""
+        levels = self.levels(sender_key)
+        for level in levels:
+            if any(desk.is_available() for desk in level):
+                return level
+        return levels[0] if levels else ()
+
+    def serves(self, desk: Desk, lane: Lane, boot: float) -> bool:
+        """Whether this desk is to take the lane's next message, rather than one with more room."""
+        candidates = self.candidates(lane.sender_key)
+        if desk not in candidates:
+            return False
+        if len(candidates) == 1:
+            return True
+        mine = desk.ledger.free_share(boot)
+        return not any(
+            other.is_available()
+            and other.free_sessions(boot, lane.key.priority) > 0
+            and lane.unfit.get(other.spec.name, 0.0) <= boot
+            and other.ledger.free_share(boot) > mine + _CLEARLY
+            and not other.ledger.wait(boot, lane.key.priority, 1, other.reserve())
+            for other in candidates
+            if other is not desk
+        )
+
+
+class Turns:
+    """Whose turn is next at a mailbox: class first, then tenants by what they used of the window, over their share."""
+
+    def __init__(self, board: Board, routes: Routes, share: Mapping[str, float]) -> None:
+        self._board = board
+        self._routes = routes
+        self._share = share
+
+    def of(self, desk: Desk, priority: Priority, now: datetime, boot: float) -> Sequence[Lane]:
+        """Return the lanes of a class that the desk may serve now, in order."""
+
+        def used(tenant: str) -> float:
+            return desk.ledger.used_by(tenant, boot) / self._share.get(tenant, 1.0)
+
+        def is_open(lane: Lane) -> bool:
+            return lane.unfit.get(desk.spec.name, 0.0) <= boot and self._routes.serves(desk, lane, boot)
+
+        return list(self._board.turns(priority, now, used, is_open))
+
+    def next(self, desk: Desk, now: datetime, boot: float) -> Lane | None:
+        """Return the lane whose message goes next at a desk, if its ledger lets one go."""
+        for priority in Priority:
+            if desk.ledger.wait(boot, priority, 1, desk.reserve()) > 0:
+                continue
+            lanes = self.of(desk, priority, now, boot)
+            if lanes:
+                return lanes[0]
+        return None
