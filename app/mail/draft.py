@@ -18,7 +18,8 @@ class Attachment:
 
     ``content`` is base64 text as received (white space allowed, checked while composing), or None where the bytes
     arrive separately as the multipart file part named ``part``. ``content_id`` (without angle brackets) makes it
-    addressable from html as ``cid:``; ``is_inline`` puts it beside the html (RFC 2387).
+    addressable from html as ``cid:``; ``is_inline`` puts it beside the html (RFC 2387). ``is_file`` says that it was
+    asked for as an attachment by name: a calendar object with a ``method`` is then a file and no invitation.
     """
 
     filename: str
@@ -27,6 +28,7 @@ class Attachment:
     part: str | None = None
     content_id: str | None = None
     is_inline: bool = False
+    is_file: bool = False
 
 
 @dataclass(frozen=True, slots=True)
