@@ -17,9 +17,9 @@ _DIAGNOSTICS = re.compile(r"\s*\[BeginDiagnosticData\].*?(?:\[EndDiagnosticData\
 
 # "[Hostname=…]", "[InternalId=…, Hostname=…]"
 _PAIRS = re.compile(r"\s*\[[A-Za-z]+=[^\[\]]*\]")
-# "[host timestamp session]", "[host]", "[192.0.2.1]", and a time or a session id alone
+# "[host timestamp session]", "[host]", "[192.0.2.1]", and a time or a session id alone; no address literal
 _PLACE = re.compile(
-    r"\s*\[(?:[\w-]+(?:\.[\w-]+)+(?:\s[^\[\]]*)?|[0-9A-Fa-f]{16}|[0-9A-Fa-f:]*::?[0-9A-Fa-f:.]*|\d{4}-\d\d-\d\dT[^\[\]]*)\]"
+    r"(?<!@)\s*\[(?:[\w-]+(?:\.[\w-]+)+(?:\s[^\[\]]*)?|[0-9A-Fa-f]{16}|[0-9A-Fa-f:]*::?[0-9A-Fa-f:.]*|\d{4}-\d\d-\d\dT[^\[\]]*)\]"
 )
 # Servers of Exchange Online in every cloud, where they stand without brackets. Not part of an address: no "@" before.
 _HOST = re.compile(
@@ -30,7 +30,7 @@ _HOST = re.compile(
 # What cannot stand in an unquoted local part (RFC 5321 §4.1.2). The look-behind lets a match begin at the edge of a
 # word only, so that a long word without "@" is read once and not once for each of its letters.
 _EDGE = r"\s<>()\[\]\",;:@\\"
-_ADDRESS = re.compile(rf'(?<![^{_EDGE}])(?:"[^"]*"|[^{_EDGE}]+)@(\[[^\]\s]*\]|[\w-]+(?:\.[\w-]+)*)')
+_ADDRESS = re.compile(rf'(?<![^{_EDGE}])(?:"[^"]*"|[^{_EDGE}]+)(?:@(\[[^\]\s]*\]|[\w-]+(?:\.[\w-]+)*))+')
 
 
 def without_diagnostics(text: str) -> str:

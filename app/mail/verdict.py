@@ -49,6 +49,8 @@ _STRENGTH: Final = (
     Effect.RECONNECT,
 )
 
+_PHASES: Final = tuple(Phase)
+
 # Seconds before each unasked sign-in on a parked mailbox, the last one repeats. A password is shown again only where
 # the refusal did not depend on it: 30 tries in three days were seen to keep an account locked.
 _TOKEN_PROBES: Final = {
@@ -238,10 +240,10 @@ def _shared(verdict: Verdict, accepted: int) -> Verdict:
 
 def _sum_up(verdicts: tuple[Verdict, ...]) -> Judged:
     outcome, weight = _outcome_of({verdict.outcome for verdict in verdicts})
-    # Words explain better than silence, an effect better than none.
+    # Words explain better than silence, and of several replies the last.
     telling = max(
         verdicts,
-        key=lambda each: (each.outcome is weight, each.reply is not None, each.effect is not Effect.NONE),
+        key=lambda each: (each.outcome is weight, _PHASES.index(each.reply.phase) if each.reply else -1),
         default=_NOT_TAKEN,
     )
     return Judged(verdicts, outcome, telling.scope, telling.reply, _effects_of(verdicts))

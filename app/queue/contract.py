@@ -37,8 +37,10 @@ from app.queue.rows import (
 
 
 class StoreError(Exception):
-    """The store could not do it; ``reason`` is the problem's word (``queue-full disk-full storage-unavailable
-    commit-uncertain``, and while opening ``store-locked migration-failed``), the message a sentence for people.
+    """The store could not do it; the message is a sentence for people, ``reason`` the problem's word
+    (``queue-full disk-full storage-unavailable commit-uncertain``).
+
+    While opening, the reason is ``store-locked`` or ``migration-failed``.
     """
 
     def __init__(self, reason: str, text: str) -> None:

@@ -53,7 +53,7 @@ _EXTERNAL_DAY: Final = (
 ROWS: Final[tuple[Row, ...]] = (
     # Too many at once, too many a day: clears by itself.
     row(
-        _TRANSACTION, 432, "", None, _DEFERRED, _MAILBOX, Effect.NARROW, wait=10,
+        _TRANSACTION, 432, "", None, _DEFERRED, _MAILBOX, Effect.NARROW, wait=10.0,
         cause="The mailbox submits more than three messages at once; other programs use it too.",
         cure="Give Postroom a mailbox of its own, or lower sessions of the mailbox.",
     ),

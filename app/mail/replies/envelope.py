@@ -106,7 +106,7 @@ ROWS: Final[tuple[Row, ...]] = (
         cure="The recipient must make room; then send again.",
     ),
     row(
-        _TRANSACTION, None, "5.2.121 5.2.122 4.2.121 4.2.122", None, _DEFERRED, Scope.RECIPIENT, wait=3600,
+        _TRANSACTION, None, "5.2.121 5.2.122 4.2.121 4.2.122", None, _DEFERRED, Scope.RECIPIENT, wait=3600.0,
         cause="The recipient's mailbox gets more mail an hour than Exchange delivers to one (3,600; from one sender "
         "less).",
         cure="Send less to this address: a digest in place of single messages.",
