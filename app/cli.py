@@ -40,6 +40,9 @@ app.add_typer(keys_app, name="keys")
 
 def main() -> None:
     """Run the command line (the console script ``postroom``)."""
+    from app.cli_mailboxes import mailbox_app
+
+    app.add_typer(mailbox_app, name="mailbox")
     app()
 
 

@@ -8,6 +8,7 @@ order of stopping is the drain: not ready, doors closed, transactions ended, ses
 from __future__ import annotations
 
 import asyncio
+import getpass
 import signal
 import socket
 import sys
@@ -23,6 +24,7 @@ from starlette.types import ASGIApp
 
 from app import building
 from app.api.doors import create_api, create_management
+from app.api.mailboxes import mailbox_view
 from app.api.services import ApiServices, ManagementServices
 from app.delivery.engine import Engine
 from app.delivery.forecast import Forecaster
@@ -305,6 +307,29 @@ async def _serve(settings: Settings, failpoints: Failpoints) -> int:
         return _cannot_start("something it needs cannot be had", problem)
     code = await run(service, api_socket, management_socket, stop)
     return EXIT_FAILED if service.store.broken else code
+
+
+async def at_rest(settings: Settings, mailbox: str, action: str) -> dict[str, Any]:
+    """See to a mailbox while no service runs, under the store's lock: ``park``, ``resume``, or "" to list all.
+
+    Returns what the management listener would. Raises ``StoreError``.
+    """
+    log.configure("error", settings.log.addresses, sys.stderr)
+    service = await build(settings, clock=SystemClock())
+    try:
+        for source in service.tokens:
+            await source.inspect()
+        await service.engine.read_parked()
+        operators = Operators(service.engine, service.clock)
+        who = f"cli:{getpass.getuser()}"
+        if action == "park":
+            return mailbox_view(await operators.park(mailbox, who))
+        if action == "resume":
+            return mailbox_view(await operators.resume(mailbox, who))
+        data = [mailbox_view(view) for view in operators.mailboxes()]
+        return {"object": "list", "has_more": False, "data": data}
+    finally:
+        await service.store.close()
 
 
 def _cannot_start(what: str, problem: Exception) -> int:

@@ -95,9 +95,13 @@ class Engine:
         desk.connected()
         self._wake.set()
 
+    async def read_parked(self) -> None:
+        """Read which mailboxes stand still; a changed credential releases one."""
+        await self._parking.restore(self.desks.values())
+
     async def start(self) -> None:
         """Recover: end what a crash left open, rebuild the ledgers, read the parked mailboxes and the lanes."""
-        await self._parking.restore(self.desks.values())
+        await self.read_parked()
         opened = await self._store.open_attempts()
         for found in opened:
             judged = judge_lost(len(found.claim.recipients), was_marked=found.is_marked)

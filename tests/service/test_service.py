@@ -110,7 +110,8 @@ async def test_kill_9_under_load_loses_no_202(tmp_path: Path) -> None:
     async with Emulator([Account(SENDER, "secret-2")], limits=free) as emulator:
 
         def story() -> list[dict]:
-            with ServiceProcess(tmp_path, emulator.port, emulator.ca_pem, "secret-2") as service:
+            retry = '[delivery]\nretry = ["1s"]\n'
+            with ServiceProcess(tmp_path, emulator.port, emulator.ca_pem, "secret-2", top=retry) as service:
                 accepted: list[str] = []
 
                 def post(number: int) -> None:
