@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
 
-.PHONY: run demo test lint check format generated lock clean
+.PHONY: run demo test lint check bench format generated lock clean
 
 run: $(RUNTIME) ## start emulator and service, send one message, keep serving
 	@$(BIN)/python deploy/dev/demo.py --keep
@@ -26,6 +26,9 @@ check: $(DEV) ## types, import layers, generated files
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python deploy/dev/generated.py --check
+
+bench: $(DEV) ## measure against the neighbours, as ratios (ARGS=--quick: one short round)
+	$(BIN)/python bench/run.py $(ARGS)
 
 format: $(DEV)
 	$(BIN)/ruff check --fix-only .

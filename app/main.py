@@ -53,6 +53,8 @@ EXIT_DONE = 0
 EXIT_FAILED = 1
 EXIT_CANNOT_START = 3
 
+_SWITCH_SECONDS = 0.0001
+
 _log = log.get_logger("main")
 
 
@@ -344,6 +346,9 @@ def serve(settings: Settings, *, failpoints: str = "") -> int:
     """
     armed = Failpoints(failpoints)
     keep_secrets_in_memory()
+    # A loop that never idles keeps the interpreter for 5 ms at a time, and the store's writer thread waits so long at
+    # each step: measured 151 accepts/s against 5,241/s.
+    sys.setswitchinterval(_SWITCH_SECONDS)
     log.configure(settings.log.level, settings.log.addresses)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(settings, armed))

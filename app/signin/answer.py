@@ -17,7 +17,7 @@ from urllib.parse import quote, quote_plus
 
 from pydantic import SecretStr
 
-from app.signin.aadsts import TRANSIENT
+from app.mail.aadsts import TRANSIENT
 
 # Continuous access evaluation gives the longest tokens, 28 hours; a longer promise is not believed.
 _LONGEST_LIFE = 28 * 3600.0

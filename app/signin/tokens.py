@@ -13,9 +13,9 @@ from collections.abc import Callable
 
 from app.kit.clock import Clock
 from app.kit.log import get_logger
+from app.mail.aadsts import explain
 from app.mail.credential import AccessToken
 from app.mail.transaction import ConnectTrouble, SignInRefused
-from app.signin.aadsts import explain
 from app.signin.answer import Busy, Issued, Refusal
 from app.signin.endpoint import LIMITS, Limits
 from app.signin.expiry import Expiry
