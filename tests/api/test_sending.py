@@ -238,9 +238,8 @@ async def test_what_the_rooms_below_refuse_is_told_as_a_problem(
 
 async def test_limits_are_told_with_every_acceptance_and_every_refusal(world: World, clock: ManualClock) -> None:
     """RateLimit and RateLimit-Policy; 429 with Retry-After and IANA's type."""
-    world.intake.quotas = (
-        QuotaPolicy("messages", "messages", 2, 60),
-        QuotaPolicy("recipients", "recipients", 1000, 86_400),
+    world.intake.limit(
+        QuotaPolicy("messages", "messages", 2, 60), QuotaPolicy("recipients", "recipients", 1000, 86_400)
     )
     async with world.client() as client:
         first = await client.post("/v1/messages", json=HELLO)
@@ -260,7 +259,7 @@ async def test_limits_are_told_with_every_acceptance_and_every_refusal(world: Wo
 
 async def test_an_exhausted_day_has_its_own_word(world: World) -> None:
     """So that nobody retries every minute."""
-    world.intake.quotas = (QuotaPolicy("recipients", "recipients", 1, 86_400),)
+    world.intake.limit(QuotaPolicy("recipients", "recipients", 1, 86_400))
     async with world.client() as client:
         await client.post("/v1/messages", json=HELLO)
         refused = await client.post("/v1/messages", json=HELLO)

@@ -1,4 +1,4 @@
-"""A service's HTTP doors over a real store, with a small way in, for stories about the doors."""
+"""A service's HTTP doors over the real way in and a real store, without delivery, for stories about the doors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import random
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, nullcontext
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,25 +21,17 @@ from prometheus_client import CollectorRegistry
 
 from app.api.doors import create_api
 from app.api.services import ApiServices
-from app.intake.outcome import Acceptance, Forecast, Refused, RefusedByQuota, Render, Submission, Submitted
+from app.intake.intake import Delivery, Intake
+from app.intake.outcome import Forecast, Render, Submission, Submitted, Upload
+from app.intake.rules import TenantRules
 from app.kit.clock import Clock
-from app.kit.ids import new_id
 from app.kit.log import Lines
 from app.kit.metrics import Metrics
+from app.mail.address import parse_pattern
 from app.mail.draft import Attachment, Draft
-from app.mail.message import Kind, Result, Work, api_status
-from app.queue.contract import QueueStore, StoreError
-from app.queue.rows import (
-    Accepted,
-    Idempotency,
-    KeyReused,
-    MessageView,
-    NewMessage,
-    NewRecipient,
-    OverQuota,
-    QuotaPolicy,
-    Replayed,
-)
+from app.mail.message import Priority
+from app.mail.senders import Cover, Directory, Limits
+from app.queue.rows import MessageView, QuotaPolicy
 from app.queue.sqlite import SqliteStore
 from app.web.body import BodyLimits
 from app.web.guard import Guard
@@ -56,146 +49,59 @@ HELLO: dict[str, Any] = {
 }
 
 
-class SmallIntake:
-    """Takes drafts in as ``app.intake`` does, without composing: the content is a few lines and the files' octets.
+class WatchedIntake:
+    """The real way in, and what came through it. ``trouble`` is raised instead, where set."""
 
-    ``trouble`` is raised instead, where set; ``drafts`` and ``files`` keep what came.
-    """
-
-    def __init__(self, store: QueueStore, clock: Clock) -> None:
-        self._store = store
-        self._clock = clock
+    def __init__(self, intake: Intake, tenants: dict[str, TenantRules]) -> None:
+        self._intake = intake
+        self._tenants = tenants
         self.trouble: Exception | None = None
-        self.quotas: tuple[QuotaPolicy, ...] = ()
         self.drafts: list[Draft] = []
         self.submissions: list[Submission] = []
         self.files: list[tuple[Attachment, bytearray]] = []
         self.aborted = 0
 
+    def limit(self, *quotas: QuotaPolicy) -> None:
+        """Give every tenant these limits."""
+        for name, rules in self._tenants.items():
+            self._tenants[name] = replace(rules, quotas=quotas)
+
     async def submit(self, submission: Submission, draft: Draft, render: Render, *, dry_run: bool = False) -> Submitted:
+        self._note(submission, draft)
+        return await self._intake.submit(submission, draft, render, dry_run=dry_run)
+
+    async def upload(self, submission: Submission, draft: Draft, render: Render, *, dry_run: bool = False) -> Upload:
+        self._note(submission, draft)
+        return WatchedUpload(self, await self._intake.upload(submission, draft, render, dry_run=dry_run))
+
+    def _note(self, submission: Submission, draft: Draft) -> None:
         self.drafts.append(draft)
         self.submissions.append(submission)
         if self.trouble is not None:
             raise self.trouble
-        now = self._clock.now()
-        if submission.idempotency_key is not None and not dry_run:
-            known = await self._store.replay(
-                submission.tenant, submission.route, submission.idempotency_key, submission.fingerprint, now
-            )
-            if known is not None:
-                return self._again(known)
-        identity = new_id("msg")
-        result = Result.SENT if submission.is_test else Result.PENDING
-        due = max(now, draft.scheduled_at or now)
-        waits = result is Result.PENDING
-        work = Work.QUEUED if waits else Work.DONE
-        status = api_status(work, [result], tried=False, scheduled=due > now)
-        body = render(Acceptance(identity, status, now, Forecast(due if waits else None, None)))
-        location = f"/v1/messages/{identity}"
-        if dry_run:
-            return Submitted(identity, 200, location, body, is_replay=False)
-        outcome = await self._store.accept(self._new(identity, submission, draft, result, due, location, body))
-        if isinstance(outcome, OverQuota):
-            raise RefusedByQuota(outcome.violated, outcome.quotas)
-        if not isinstance(outcome, Accepted):
-            return self._again(outcome)
-        return Submitted(identity, 202, location, body, is_replay=False, quotas=outcome.quotas)
-
-    async def upload(
-        self, submission: Submission, draft: Draft, render: Render, *, dry_run: bool = False
-    ) -> SmallUpload:
-        if isinstance(self.trouble, Refused):
-            raise self.trouble
-        return SmallUpload(self, submission, draft, render, dry_run)
-
-    def _new(
-        self,
-        identity: str,
-        submission: Submission,
-        draft: Draft,
-        result: Result,
-        due: datetime,
-        location: str,
-        body: bytes,
-    ) -> NewMessage:
-        now = self._clock.now()
-        recipients = {
-            named.address.key: NewRecipient(named.address.given, named.address.key, named.address.wire, kind, result)
-            for kind, named in (
-                *((Kind.BCC, each) for each in draft.bcc),
-                *((Kind.CC, each) for each in draft.cc),
-                *((Kind.TO, each) for each in draft.to),
-            )
-        }
-        key = submission.idempotency_key
-        return NewMessage(
-            id=identity,
-            tenant=submission.tenant,
-            sender=str(draft.sender),
-            sender_key=draft.sender.address.key,
-            subject=draft.subject,
-            message_id=f"<{identity.lower()}@{draft.sender.address.domain}>",
-            created_at=now,
-            scheduled_at=draft.scheduled_at,
-            due_at=due,
-            expires_at=draft.expires_at or due + LIFETIME,
-            date=due,
-            priority=draft.priority,
-            size=64,
-            smtputf8=False,
-            tags=draft.tags,
-            metadata=draft.metadata,
-            recipients=tuple(recipients.values()),
-            content=[b"Subject: a message\r\n\r\nHello\r\n"],
-            is_test=submission.is_test,
-            key_id=submission.key_id,
-            request_id=submission.request_id,
-            idempotency=Idempotency(submission.route, key, submission.fingerprint, 202, location, body)
-            if key
-            else None,
-            quotas=self.quotas,
-        )
-
-    @staticmethod
-    def _again(found: Replayed | KeyReused) -> Submitted:
-        if isinstance(found, KeyReused):
-            raise Refused("idempotency-key-reused", "this Idempotency-Key was used with another request")
-        identity = found.location.rpartition("/")[2]
-        return Submitted(identity, found.status, found.location, found.body, is_replay=True)
 
 
-class SmallUpload:
-    """Keeps files in memory, then submits."""
+class WatchedUpload:
+    """A real upload, and which files it got."""
 
-    def __init__(
-        self, intake: SmallIntake, submission: Submission, draft: Draft, render: Render, dry_run: bool
-    ) -> None:
-        self._intake = intake
-        self._rest: tuple[Any, ...] = (draft, render)
-        self._submission = submission
-        self._dry_run = dry_run
+    def __init__(self, watched: WatchedIntake, upload: Upload) -> None:
+        self._watched = watched
+        self._upload = upload
 
     async def file(self, attachment: Attachment) -> None:
-        self._intake.files.append((attachment, bytearray()))
+        self._watched.files.append((attachment, bytearray()))
+        await self._upload.file(attachment)
 
     async def write(self, chunk: bytes) -> None:
-        self._intake.files[-1][1].extend(chunk)
+        self._watched.files[-1][1].extend(chunk)
+        await self._upload.write(chunk)
 
     async def finish(self, fingerprint: bytes) -> Submitted:
-        submission = Submission(
-            self._submission.tenant,
-            self._submission.key_id,
-            self._submission.request_id,
-            self._submission.is_test,
-            "api",
-            self._submission.route,
-            self._submission.idempotency_key,
-            fingerprint,
-        )
-        return await self._intake.submit(submission, *self._rest, dry_run=self._dry_run)
+        return await self._upload.finish(fingerprint)
 
     async def abort(self) -> None:
-        self._intake.aborted += 1
+        await self._upload.abort()
+        self._watched.aborted += 1
 
 
 class World:
@@ -206,10 +112,27 @@ class World:
         self.none = timedelta(0)
         self.store = store
         self.clock = clock
-        self.intake = SmallIntake(store, clock)
         self.state = State()
         self.state.enter(Phase.SERVING)
         self.metrics = Metrics(CollectorRegistry(), "0.1.0")
+        everything = parse_pattern("*@contoso.com")
+        limits = Limits(recipients_per_message=500, message_size=35 * 1024 * 1024)
+        cover = Cover("noreply", parse_pattern("noreply@contoso.com"), (everything,), limits)
+        tenants = {name: TenantRules(name, (everything,), (), frozenset(Priority)) for name in ("billing", "shop")}
+        intake = Intake(
+            store=store,
+            directory=Directory([cover]),
+            tenants=tenants,
+            lifetime=LIFETIME,
+            clock=clock,
+            delivery=Delivery(
+                forecast=lambda _tenant, _sender, _priority, due: Forecast(due, None),
+                note=lambda _lane, _tenant, _sender, _due: None,
+                offers_smtputf8=lambda _sender: None,
+            ),
+            metrics=self.metrics,
+        )
+        self.intake = WatchedIntake(intake, tenants)
         self.changed: list[MessageView] = []
         self.finish: asyncio.Event = asyncio.Event()
         self.networks: dict[str, Sequence[Network]] = {}
@@ -336,6 +259,3 @@ async def open_world(folder: Path, clock: Clock, **settings: Any) -> AsyncIterat
         yield World(store, clock, folder / "postroom.db", **settings)
     finally:
         await store.close()
-
-
-__all__ = ["HELLO", "LIFETIME", "SmallIntake", "StoreError", "World", "open_world", "serving"]

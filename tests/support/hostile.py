@@ -123,6 +123,31 @@ def injections() -> Iterator[Attack]:
             yield Attack(f"injection: {end} in {place}", posted(make(text)), INVALID)
 
 
+def contents() -> Iterator[Attack]:
+    """What only composing finds."""
+    for field in ("text", "html"):
+        for name, octet in (("NUL", "\0"), ("ESC", "\x1b"), ("BEL", "\x07"), ("DEL", "\x7f")):
+            yield Attack(f"content: {name} in {field}", posted(_without(field, f"a{octet}b")), INVALID)
+    for name, base64 in {
+        "letters that are none": "QUJ!",
+        "no quartets": "QUJ",
+        "padding within": "QQ==QQ==",
+        "padding only": "====",
+        "URL letters": "_-8=",
+        "letters outside ASCII": "QUÄD",
+        "a data URL": "data:text/plain;base64,QUJD",
+        "NUL": "QUJD\0",
+    }.items():
+        attachments = [{"filename": "a", "content": base64}]
+        yield Attack(f"content: base64 with {name}", posted(_without("attachments", attachments)), INVALID)
+    forbidden = ("sender-not-allowed",)
+    yield Attack("sender: another's", posted(_without("from", "ceo@other.example")), forbidden)
+    yield Attack("sender: a look-alike", posted(_without("from", "billing@contoso.com.evil.example")), forbidden)
+    yield Attack("sender: in the name", posted(_without("from", '"billing@contoso.com" <x@evil.example>')), forbidden)
+    recipients = [f"r{number}@b.example" for number in range(501)]
+    yield Attack("recipients: too many", posted(_without("to", recipients)), ("too-many-recipients",))
+
+
 def structural_headers() -> Iterator[Attack]:
     names = (
         *("From", "to", "CC", "Bcc", "Subject", "Date", "Sender", "Return-Path", "Received", "MIME-Version"),
@@ -289,7 +314,7 @@ def keys() -> Iterator[Attack]:
 ATTACKS = [
     attack
     for group in (
-        *(malformed_json, wrong_types, injections, structural_headers, paths, methods, types, framing, sizes),
+        *(malformed_json, wrong_types, injections, contents, structural_headers, paths, methods, types, framing, sizes),
         *(slowness, keys),
     )
     for attack in group()
