@@ -48,8 +48,9 @@ class Sending:
         call.tenant(SEND)
         raw = request.scope["query_string"]
         is_dry = bool(raw) and read_flag(read_query(raw, ("dry_run",)).get("dry_run"), "dry_run")
-        # A dry run leaves nothing that could be repeated.
-        key = None if is_dry else idempotency_key(request)
+        key = idempotency_key(request)
+        if is_dry:
+            key = None  # leaves nothing that could be repeated
         content_type = call.header(b"content-type") or ""
         with as_problems():
             if _JSON.fullmatch(content_type):

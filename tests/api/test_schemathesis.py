@@ -61,7 +61,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 def test_the_service_is_as_it_is_described(case: schemathesis.Case, served: Served) -> None:
     """Statuses, types, headers and bodies; what is wrong is refused; no 5xx."""
-    if "id" in case.path_parameters and hash(str(case.query)) % 2:
+    if "id" in case.path_parameters and len(str(case.query)) % 2:
         case.path_parameters["id"] = served.message
     case.call_and_validate(
         base_url=served.url,

@@ -6,9 +6,8 @@ import asyncio
 import io
 import json
 import random
-import socket
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -16,7 +15,6 @@ from typing import Any
 
 import httpx
 import structlog
-import uvicorn
 from prometheus_client import CollectorRegistry
 
 from app.api.doors import create_api
@@ -37,7 +35,7 @@ from app.web.body import BodyLimits
 from app.web.guard import Guard
 from app.web.keys import DEFAULT_SCOPES, SCOPES, KeyEntry, KeyRing, NewKey, new_key
 from app.web.network import Network
-from app.web.server import BoundedProtocol
+from app.web.serving import Listener, bind
 from app.web.state import Phase, State
 
 LIFETIME = timedelta(hours=72)
@@ -217,37 +215,16 @@ def _entry(key: NewKey, scopes: frozenset[str] = DEFAULT_SCOPES) -> KeyEntry:
     return KeyEntry(key.id, key.hash, scopes)
 
 
-class _QuietServer(uvicorn.Server):
-    """uvicorn's server without its hands on the process's signals."""
-
-    def capture_signals(self) -> Any:
-        return nullcontext()
-
-
 @asynccontextmanager
 async def serving(app: Callable[..., Any]) -> AsyncIterator[tuple[str, int]]:
     """Serve an application on a socket of loopback as the service does; yields host and port."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(
-        app,
-        http=BoundedProtocol,
-        ws="none",
-        lifespan="off",
-        access_log=False,
-        log_config=None,
-        proxy_headers=False,
-        server_header=False,
-        timeout_graceful_shutdown=1,
-    )
-    server = _QuietServer(config)
-    task = asyncio.create_task(server.serve(sockets=[listener]))
-    while not server.started:
-        await asyncio.sleep(0.005)
+    listener = bind("127.0.0.1", 0)
+    server = Listener(app, listener, 1, None)
+    await server.start()
     try:
         yield listener.getsockname()
     finally:
-        server.should_exit = True
-        await task
+        await server.stop()
         listener.close()
 
 
