@@ -43,7 +43,9 @@ def rate_of(limit: int, reserve: int, *, urgent: bool) -> Rate:
         return Rate(limit, limit, 0.0)
     cap = max(1, limit - reserve)
     burst = math.ceil(cap * 2 / 3)
-    return Rate(cap, burst, MINUTE / (cap - burst) if cap > burst else 0.0)
+    # One part more than there are places: the last of them goes before the next burst opens, not with it, where it
+    # would find a burst's place and leave its own unused (29 of 30 in each minute).
+    return Rate(cap, burst, MINUTE / (cap - burst + 1) if cap > burst else 0.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,16 @@ def test_two_thirds_go_in_one_burst_and_the_rest_evenly_spaced():
     begun = run(Ledger(EXCHANGE), 30)
     assert begun[19] == begun[0]
     spaced = [round(later - earlier, 6) for earlier, later in itertools.pairwise(begun[19:])]
-    assert spaced == [6.0] * 10
+    assert spaced == [round(60 / 11, 6)] * 10
+
+
+@pytest.mark.parametrize("took", [0.0, 0.3, 0.5])
+def test_every_minute_of_a_long_queue_uses_all_thirty(took: float):
+    begun = run(Ledger(EXCHANGE), 310, took=took)
+    # A burst opens when the places of the last one free themselves; half a second before it begins its minute.
+    minute = 60.1 + took
+    passed = [at - begun[0] + 0.5 for at in begun]
+    assert [sum(n * minute <= at < (n + 1) * minute for at in passed) for n in range(5)] == [30] * 5
 
 
 def test_eighty_messages_at_once_go_within_125_seconds():
