@@ -107,6 +107,7 @@ class Writer:
         self._observe = observe
         self._on_broken = on_broken
         self._loop = asyncio.get_running_loop()
+        self._gathered: list[_Job] = []
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._closing = False
         self._unanswered = 0
@@ -136,13 +137,18 @@ class Writer:
             raise StoreError("storage-unavailable", "the store is closed")
         future: asyncio.Future[T] = self._loop.create_future()
         self._unanswered += 1
-        self._jobs.put(_Job(kind, work, weight, future))
+        if not self._gathered:
+            # What one turn of the loop brings makes one commit, and the thread, which needs the interpreter for each
+            # statement, does not wake in the middle of that turn to wait for it.
+            self._loop.call_soon(self._pass_on)
+        self._gathered.append(_Job(kind, work, weight, future))
         return await future
 
     async def close(self) -> None:
         """Finish what waits and end the thread. The connection is closed by it."""
         if not self._closing:
             self._closing = True
+            self._pass_on()
             self._jobs.put(None)
         await self._ended.wait()
         self._thread.join()
@@ -269,6 +275,11 @@ class Writer:
             self._loop.call_soon_threadsafe(hear, *what)
 
     # -- on the loop
+
+    def _pass_on(self) -> None:
+        gathered, self._gathered = self._gathered, []
+        for job in gathered:
+            self._jobs.put(job)
 
     def _answer(self, batch: list[_Job]) -> None:
         self._unanswered -= len(batch)
