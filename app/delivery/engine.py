@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
 from app.delivery.board import Board
 from app.delivery.courier import Courier
@@ -29,6 +30,8 @@ from app.queue.rows import LaneKey, MessageView
 
 _EXPIRY_BATCH = 200
 _TEND_SECONDS = 1.0
+# The dispatch loop, which waits for nobody, gives a sign of life at least so often; so long without one is too long.
+_LIFE_SIGN_SECONDS = 15.0
 _STALLED_SECONDS = 60.0
 
 
@@ -61,6 +64,7 @@ class Engine:
         self._wake = wake
         self._workers: set[asyncio.Task[None]] = set()
         self._settling: set[asyncio.Task[None]] = set()
+        self._probing: set[str] = set()
         self._pulse = clock.boot()
 
     def __repr__(self) -> str:
@@ -103,16 +107,20 @@ class Engine:
         """Recover: end what a crash left open, rebuild the ledgers, read the parked mailboxes and the lanes."""
         await self.read_parked()
         opened = await self._store.open_attempts()
-        for found in opened:
-            judged = judge_lost(len(found.claim.recipients), was_marked=found.is_marked)
-            trouble = "the process ended before the reply was recorded" if found.is_marked else "the process ended"
-            await self._courier.record(self._courier.settlement(found.claim, judged, trouble))
         now, boot = self._clock.now(), self._clock.boot()
         # A day, the hour by which a wall clock may have jumped, and the longest a transaction may take.
         rows = await self._store.ledger_rows(now - timedelta(seconds=DAY + 2 * 3600))
         for desk in self.desks.values():
             mine = [row for row in rows if row.mailbox == desk.spec.name]
             desk.ledger.restore(mine, boot_id=self._clock.boot_id, boot=boot, now=now)
+        # Only now: an attempt still without a reply occupies the minute longer than one that has ended.
+        for found in opened:
+            judged = judge_lost(len(found.claim.recipients), was_marked=found.is_marked)
+            trouble = "the process ended before the reply was recorded" if found.is_marked else "the process ended"
+            settlement = self._courier.settlement(found.claim, judged, trouble)
+            await self._courier.record(settlement)
+            if (owner := self.desks.get(found.claim.mailbox)) is not None:
+                owner.ledger.charge(boot, settlement.charged)
         waiting = 0
         for state in await self._store.lanes():
             self.board.note(state.key, state.tenant, state.sender_key, state.next_due, more=state.waiting)
@@ -151,13 +159,14 @@ class Engine:
     async def _dispatch_loop(self) -> None:
         while not self._courier.is_stopping:
             self._wake.clear()
+            self._pulse = self._clock.boot()
             await self._clock.wait(self._wake, self._assign())
 
     def _assign(self) -> float:
         """Start workers where something is due and may go; return in how many seconds to look again."""
         now, boot = self._clock.now(), self._clock.boot()
         due = self.board.next_due(now)
-        pause = 60.0 if due is None else (due - now).total_seconds()
+        pause = _LIFE_SIGN_SECONDS if due is None else min(_LIFE_SIGN_SECONDS, (due - now).total_seconds())
         for desk in sorted(self.desks.values(), key=lambda each: -each.ledger.free_share(boot)):
             pause = min(pause, self._staff(desk, now, boot))
         return max(0.001, pause)
@@ -199,7 +208,6 @@ class Engine:
 
     async def _tend_loop(self) -> None:
         while not self._courier.is_stopping:
-            self._pulse = self._clock.boot()
             for desk in self.desks.values():
                 await desk.sessions.tend()
                 await self._tend_parked(desk)
@@ -208,24 +216,35 @@ class Engine:
     async def _tend_parked(self, desk: Desk) -> None:
         if self._parking.is_over(desk):
             await self.resume(desk.spec.name, "its time is over")
-        elif self._parking.wants_probe(desk):
-            try:
-                async with desk.sessions.lend():
-                    pass
-            except SignInRefused as refusal:
-                await self._parking.park_by_refusal(desk, refusal)
-            except ConnectTrouble as trouble:
-                self._knock_failed(desk, trouble)
-                self._parking.postpone(desk, 60.0)
-            else:
-                await self.resume(desk.spec.name, "a sign-in succeeded")
+        elif self._parking.wants_probe(desk) and desk.spec.name not in self._probing:
+            # Apart from the loop: a server that swallows packets must hold up nobody else.
+            self._probing.add(desk.spec.name)
+            self._track(self._probe(desk), f"delivery.probe.{desk.spec.name}")
+
+    async def _probe(self, desk: Desk) -> None:
+        """Sign in once as a parked mailbox; success releases it."""
+        try:
+            async with desk.sessions.lend():
+                pass
+        except SignInRefused as refusal:
+            await self._parking.park_by_refusal(desk, refusal)
+        except ConnectTrouble as trouble:
+            self._knock_failed(desk, trouble)
+            self._parking.postpone(desk, 60.0)
+        else:
+            await self.resume(desk.spec.name, "a sign-in succeeded")
+        finally:
+            self._probing.discard(desk.spec.name)
 
     # ------------------------------------------------------------ workers
 
     def _start_worker(self, desk: Desk) -> None:
         desk.workers += 1
         desk.seeking += 1
-        task = asyncio.create_task(self._work(desk), name=f"delivery.{desk.spec.name}")
+        self._track(self._work(desk), f"delivery.{desk.spec.name}")
+
+    def _track(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
         self._workers.add(task)
         task.add_done_callback(self._worker_ended)
 

@@ -165,7 +165,7 @@ class Ledger:
             self._minute.end(slot.place, now if replied else now + _NO_REPLY, slot.tenant)
         else:
             self._count_out(slot.tenant)
-        self._charge(now, charged)
+        self.charge(now, charged)
 
     def fill_day(self, until: float) -> None:
         """Believe the server that the day is used up: nothing begins before ``until``."""
@@ -198,7 +198,7 @@ class Ledger:
                 place = Place.BURST if self._minute.used() < rate.burst else Place.SPACED
                 self._minute.restore(place, at, "")
                 self._usage[""] += 1
-            self._charge(at, row.charged)
+            self.charge(at, row.charged)
         self._forget(boot)
 
     @staticmethod
@@ -208,7 +208,8 @@ class Ledger:
         age = now - (row.ended_at or row.started_at)
         return boot - max(0.0, (age - timedelta(hours=1)).total_seconds())
 
-    def _charge(self, at: float, count: int) -> None:
+    def charge(self, at: float, count: int) -> None:
+        """Count recipients that were (or may have been) taken at an instant for the day."""
         if not count:
             return
         leaves = (math.floor(at / _BUCKET) + 1) * _BUCKET + DAY

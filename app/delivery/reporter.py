@@ -15,6 +15,9 @@ from app.queue.rows import Claim, Expired, ParkedRow, Settled, Settlement
 
 _log = get_logger("delivery")
 
+# By these a server asks for a slower pace.
+_SLOWER = frozenset({432, 451, 452})
+
 
 class Reporter:
     """Log lines and figures of delivery."""
@@ -58,8 +61,8 @@ class Reporter:
     def _count_reply(self, reply: Reply) -> None:
         enhanced = reply.enhanced.split(".")[0] if reply.enhanced else "none"
         self._metrics.smtp_replies(f"{reply.code // 100}xx", enhanced).inc()
-        if reply.code == 432 or reply.is_transient:
-            self._metrics.smtp_throttled.inc(reply.code in (432, 451, 452))
+        if reply.code in _SLOWER:
+            self._metrics.smtp_throttled.inc()
 
     def incident(self, desk: Desk, claim: Claim, text: str) -> None:
         """Tell of a server that contradicted the protocol."""
