@@ -42,9 +42,10 @@ from app.kit.metrics import Metrics
 from app.mail.message import Priority, Work
 from app.queue.contract import StoreError
 from app.queue.housekeeping import Housekeeper, Retention
-from app.queue.rows import MessageView
 from app.queue.sqlite import SqliteStore
+from app.queue.views import MessageView
 from app.settings import Settings
+from app.settings.not_yet import FIELDS_NOT_YET
 from app.signin.tokens import Tokens
 from app.web.body import BodyLimits
 from app.web.serving import Listener, bind
@@ -110,6 +111,7 @@ async def build(
         clock=clock,
         delivery=Delivery(foretell.new, engine.note, foretell.offers_smtputf8),
         metrics=metrics,
+        not_yet=FIELDS_NOT_YET,
     )
     ring = settings.key_ring()
     server = settings.server

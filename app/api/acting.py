@@ -16,7 +16,7 @@ from app.api.refusals import as_problems, within
 from app.api.schemas import HORIZON, RescheduleIn, ResolveIn
 from app.api.services import ApiServices
 from app.api.views import encode, message_view
-from app.queue.rows import Change, MessageView
+from app.queue.views import Change, MessageView
 from app.web.call import call_of
 from app.web.keys import CANCEL, SEND
 from app.web.problems import Fault, Problem, invalid

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 
 from app.api.fields import Faulty, faulty, instant, tag_part
 from app.mail.address import AddressError, parse_address
-from app.queue.rows import ListQuery
+from app.queue.views import ListQuery
 from app.web.problems import Fault, invalid
 
 STATUSES: Final = (

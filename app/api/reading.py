@@ -13,7 +13,7 @@ from app.api.services import ApiServices
 from app.api.views import encode, event_view, listing, message_view
 from app.kit.ids import is_id
 from app.mail.compose import date_line
-from app.queue.rows import MessageView
+from app.queue.views import MessageView
 from app.web.call import call_of
 from app.web.keys import CONTENT, READ
 from app.web.problems import Problem

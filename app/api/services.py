@@ -17,7 +17,7 @@ from app.kit.failpoints import Failpoints
 from app.kit.metrics import Metrics
 from app.mail.draft import Draft
 from app.queue.contract import QueueStore
-from app.queue.rows import MessageView
+from app.queue.views import MessageView
 from app.web.body import BodyLimits
 from app.web.keys import KeyRing
 from app.web.network import Network

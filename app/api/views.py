@@ -10,7 +10,7 @@ from typing import Any, Final
 from app.intake.outcome import Acceptance, Forecast, WaitingFor
 from app.mail.message import api_status
 from app.mail.reply import Reply
-from app.queue.rows import AttemptView, EventView, MessageView, RecipientView
+from app.queue.views import AttemptView, EventView, MessageView, RecipientView
 
 Json = dict[str, Any]
 

@@ -26,7 +26,8 @@ from app.mail.message import Priority, Work
 from app.mail.transaction import ConnectTrouble, SignInRefused
 from app.mail.verdict import judge_lost
 from app.queue.contract import QueueStore, StoreError
-from app.queue.rows import LaneKey, MessageView
+from app.queue.rows import LaneKey
+from app.queue.views import MessageView
 
 _EXPIRY_BATCH = 200
 _TEND_SECONDS = 1.0

@@ -7,12 +7,12 @@ nothing was stored (``StoreError`` with reason ``commit-uncertain`` excepted).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from app.intake.outcome import Acceptance, Forecast, Refused, RefusedByQuota, Render, Submission, Submitted
-from app.intake.rules import TenantRules, Times, check_fit, covers_for, largest_of, recipients_of, times_of
+from app.intake.rules import TenantRules, Times, check_alive, check_fit, covers_for, largest_of, recipients_of, times_of
 from app.intake.upload import FileUpload
 from app.kit.clock import Clock
 from app.kit.ids import new_id
@@ -70,7 +70,10 @@ class Intake:
         clock: Clock,
         delivery: Delivery,
         metrics: Metrics,
+        not_yet: Set[str] = frozenset(),
     ) -> None:
+        """Build the way in; ``not_yet`` names the fields that are refused because they are not alive yet."""
+        self._not_yet = not_yet
         self._store = store
         self._directory = directory
         self._tenants = tenants
@@ -85,6 +88,7 @@ class Intake:
         ``render`` makes the answer's octets before the commit, so that they can be kept for a replay. ``dry_run``
         checks and composes everything and stores nothing. Raises ``Refused``, ``RefusedByQuota`` and ``StoreError``.
         """
+        check_alive(draft, self._not_yet, dry_run=dry_run)
         now = self._clock.now()
         known = None if dry_run else await self._known(submission, now)
         if known is not None:
@@ -104,6 +108,7 @@ class Intake:
         self, submission: Submission, draft: Draft, render: Render, *, dry_run: bool = False
     ) -> FileUpload:
         """Authorise a draft whose files are still to come, and begin to take them; see ``outcome.Upload``."""
+        check_alive(draft, self._not_yet, dry_run=dry_run)
         prepared = self._prepare(submission, draft, render, self._clock.now())
 
         async def finish(plan: Plan, size: int, fingerprint: bytes) -> Submitted:

@@ -5,7 +5,7 @@ Plain functions: they return what follows or raise ``Refused`` with the problem'
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -35,6 +35,18 @@ class Times:
     due_at: datetime
     expires_at: datetime
     date: datetime
+
+
+def check_alive(draft: Draft, not_yet: Set[str], *, dry_run: bool) -> None:
+    """Refuse what is asked for and not alive yet (``not_yet`` names fields), rather than ignore it."""
+    asked = {
+        "scheduled_at": draft.scheduled_at is not None,
+        "priority": draft.priority is not Priority.NORMAL,
+        "dry_run": dry_run,
+    }
+    for field in not_yet:
+        if asked[field]:
+            raise Refused("validation-error", "is not supported yet", f"/{field}", fault="not_supported_yet")
 
 
 def covers_for(tenant: TenantRules, directory: Directory, draft: Draft) -> tuple[Cover, ...]:

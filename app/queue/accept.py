@@ -18,15 +18,7 @@ from app.queue.codec import compact, micros, packed, printable, span
 from app.queue.contract import StoreError
 from app.queue.disk import Disk
 from app.queue.moves import COUNTED
-from app.queue.rows import (
-    Accepted,
-    KeyReused,
-    LaneKey,
-    NewMessage,
-    NewRecipient,
-    OverQuota,
-    Replayed,
-)
+from app.queue.rows import Accepted, KeyReused, LaneKey, NewMessage, NewRecipient, OverQuota, Replayed
 from app.queue.timeline import Event, add_events
 from app.queue.writer import Transaction
 

@@ -14,19 +14,13 @@ from typing import Protocol
 from app.mail.message import Work
 from app.queue.rows import (
     Accepted,
-    Change,
-    Counts,
-    EventView,
     Expired,
     KeyReused,
     LaneState,
     LedgerRow,
-    ListQuery,
-    MessageView,
     NewMessage,
     OpenAttempt,
     OverQuota,
-    Page,
     ParkedRow,
     Picked,
     PickRequest,
@@ -34,6 +28,7 @@ from app.queue.rows import (
     Settled,
     Settlement,
 )
+from app.queue.views import Change, Counts, EventView, ListQuery, MessageView, Page
 
 
 class StoreError(Exception):

@@ -16,7 +16,7 @@ import apsw
 from app.queue.asking import rows, value
 from app.queue.codec import SECOND, micros
 from app.queue.reading import views
-from app.queue.rows import ListQuery, Page
+from app.queue.views import ListQuery, Page
 
 # The number of a tenant.
 TENANT: Final = "SELECT id FROM tenants WHERE name = ?"

@@ -14,16 +14,7 @@ import apsw
 from app.mail.message import Priority, Work
 from app.queue.asking import Row, rows, value
 from app.queue.codec import compact, instant, micros
-from app.queue.rows import (
-    Claim,
-    ClaimedRecipient,
-    LaneKey,
-    LaneState,
-    LedgerRow,
-    OpenAttempt,
-    Picked,
-    PickRequest,
-)
+from app.queue.rows import Claim, ClaimedRecipient, LaneKey, LaneState, LedgerRow, OpenAttempt, Picked, PickRequest
 from app.queue.writer import Transaction
 
 # Content up to so many octets comes along with the claim.

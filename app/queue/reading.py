@@ -14,7 +14,8 @@ import apsw
 from app.mail.message import AttemptOutcome, Kind, Priority, Result, Work
 from app.queue.asking import Row, row, rows, value
 from app.queue.codec import instant, unpacked
-from app.queue.rows import AttemptView, EventView, LaneKey, MessageView, RecipientView
+from app.queue.rows import LaneKey
+from app.queue.views import AttemptView, EventView, MessageView, RecipientView
 
 T = TypeVar("T")
 _BEFORE_ALL: Final = -(2**62)

@@ -16,8 +16,9 @@ from app.queue.asking import rows, value
 from app.queue.codec import instant
 from app.queue.moves import BY_ID, OVERDUE, Next, State, at_rest, move, results_of, states, unmoved
 from app.queue.reading import views
-from app.queue.rows import Change, Expired
+from app.queue.rows import Expired
 from app.queue.timeline import Event, add_events
+from app.queue.views import Change
 from app.queue.writer import Transaction
 
 # Pending recipients of a message end otherwise than by a server's word; what a server said last stays with them.

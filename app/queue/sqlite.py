@@ -27,19 +27,13 @@ from app.queue.engine import Opened, open_file, open_reader
 from app.queue.readers import Readers
 from app.queue.rows import (
     Accepted,
-    Change,
-    Counts,
-    EventView,
     Expired,
     KeyReused,
     LaneState,
     LedgerRow,
-    ListQuery,
-    MessageView,
     NewMessage,
     OpenAttempt,
     OverQuota,
-    Page,
     ParkedRow,
     Picked,
     PickRequest,
@@ -47,6 +41,7 @@ from app.queue.rows import (
     Settled,
     Settlement,
 )
+from app.queue.views import Change, Counts, EventView, ListQuery, MessageView, Page
 from app.queue.writer import Observe, Reach, Writer, translated
 
 T = TypeVar("T")

@@ -82,3 +82,7 @@ def _at(value: Any, keys: tuple[str, ...], place: Place) -> Iterator[tuple[Place
     elif isinstance(value, list) and first == "*":
         for index, item in enumerate(value):
             yield from _at(item, rest, (*place, index))
+
+
+#: What a request may not ask for yet: 422, never ignored.
+FIELDS_NOT_YET: Final = frozenset({"scheduled_at", "priority", "dry_run"})

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from app.mail.message import WORK_MOVES, AttemptOutcome, Result, Work, api_status
-from app.queue.rows import Accepted, Claim, Idempotency, KeyReused, ListQuery, RecipientOutcome, Replayed, Settlement
+from app.queue.rows import Accepted, Claim, Idempotency, KeyReused, RecipientOutcome, Replayed, Settlement
 from app.queue.sqlite import SqliteStore
+from app.queue.views import ListQuery
 from tests.support.manual_clock import ManualClock
 from tests.support.store_kit import BUSY, TENANT, Desk, letter, recipient
 from tests.support.store_model import Message, StoreModel

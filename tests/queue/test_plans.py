@@ -16,7 +16,7 @@ import pytest
 import app.queue
 from app.queue import listing, pick
 from app.queue.engine import open_file
-from app.queue.rows import ListQuery
+from app.queue.views import ListQuery
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 

@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.mail.message import AttemptOutcome, Kind, Priority, Result, Work, api_status
-from app.queue.rows import ListQuery, NewMessage, Page
+from app.queue.rows import NewMessage
+from app.queue.views import ListQuery, Page
 from tests.support.manual_clock import ManualClock
 from tests.support.store_kit import BUSY, REFUSED, SENDER, TENANT, Desk, letter, recipient
 

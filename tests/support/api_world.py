@@ -29,8 +29,9 @@ from app.mail.address import parse_pattern
 from app.mail.draft import Attachment, Draft
 from app.mail.message import Priority
 from app.mail.senders import Cover, Directory, Limits
-from app.queue.rows import MessageView, QuotaPolicy
+from app.queue.rows import QuotaPolicy
 from app.queue.sqlite import SqliteStore
+from app.queue.views import MessageView
 from app.web.body import BodyLimits
 from app.web.guard import Guard
 from app.web.keys import DEFAULT_SCOPES, SCOPES, KeyEntry, KeyRing, NewKey, new_key

@@ -15,7 +15,6 @@ from app.queue.rows import (
     Accepted,
     Claim,
     LaneKey,
-    MessageView,
     NewMessage,
     NewRecipient,
     Picked,
@@ -25,6 +24,7 @@ from app.queue.rows import (
     Settlement,
 )
 from app.queue.sqlite import SqliteStore
+from app.queue.views import MessageView
 
 TENANT = "billing"
 SENDER = "billing@contoso.com"
