@@ -40,11 +40,11 @@ def test_one_large_attachment_costs_less_than_three_and_a_half_times_its_size(tm
     """25 MB, from the first octet to the commit; and probes are answered meanwhile."""
     body = with_attachment(25 * MIB)
     with served_apart(tmp_path) as process:
-        with Silence(process.port) as silence:
+        with Silence(process) as silence:
             assert post_plainly(process, body) == 202
-        print(process.peak() / MIB, silence.longest)
         assert process.peak() < 3.5 * 25 * MIB
         assert silence.longest < 0.1
+        assert silence.answered > 10
 
 
 async def test_large_forms_are_never_whole_in_memory(tmp_path: Path) -> None:
@@ -53,7 +53,6 @@ async def test_large_forms_are_never_whole_in_memory(tmp_path: Path) -> None:
     files += [("file", (f"{number}.bin", os.urandom(5 * MIB), "application/octet-stream")) for number in range(5)]
     with served_apart(tmp_path) as process:
         assert await post_all(process, 3, files=files) == [202] * 3
-        print(process.peak() / MIB)
         assert process.peak() < 150 * MIB
 
 
@@ -64,4 +63,3 @@ async def test_many_large_bodies_at_once_are_taken_or_told_to_come_again(tmp_pat
         statuses = await post_all(process, 64, content=body, headers={"content-type": "application/json"})
         assert statuses.count(202) >= 1
         assert process.peak() + process.idle < 400 * MIB
-        print(statuses.count(202), process.peak() // MIB, process.idle // MIB)
