@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support.api_process import Process, Silence, post_plainly, served_apart
+from tests.support.api_process import Probing, Process, post_plainly, served_apart
 from tests.support.api_world import HELLO
 
 MIB = 1024 * 1024
@@ -40,11 +40,12 @@ def test_one_large_attachment_costs_less_than_three_and_a_half_times_its_size(tm
     """25 MB, from the first octet to the commit; and probes are answered meanwhile."""
     body = with_attachment(25 * MIB)
     with served_apart(tmp_path) as process:
-        with Silence(process) as silence:
+        process.silence()
+        with Probing(process) as probing:
             assert post_plainly(process, body) == 202
         assert process.peak() < 3.5 * 25 * MIB
-        assert silence.longest < 0.1
-        assert silence.answered > 10
+        assert process.silence() < 0.1
+        assert probing.answered > 10
 
 
 async def test_large_forms_are_never_whole_in_memory(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The doors in a process of their own, so that their memory and their silences can be measured.
 
-Run as a script with a folder; prints ``port key`` and serves until its standard input ends.
+Run as a script with a folder; prints ``port key``, tells for each line of its standard input its longest silence since
+the last, and serves until that input ends.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
+from typing import IO
 
 import psutil
 
@@ -28,11 +30,19 @@ class Process:
     port: int
     key: str
     pid: int
+    pipes: tuple[IO[str], IO[str]]
     idle: int = 0
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    def silence(self) -> float:
+        """Return the longest the service worked without its loop coming round, since the last call, in seconds."""
+        ask, answer = self.pipes
+        ask.write("\n")
+        ask.flush()
+        return float(answer.readline())
 
     def peak(self) -> int:
         return _status(self.pid, "VmHWM") - self.idle
@@ -52,29 +62,22 @@ def served_apart(folder: Path) -> Iterator[Process]:
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None and process.stdin is not None
         port, key = process.stdout.readline().split()
-        found = Process(int(port), key, process.pid)
+        found = Process(int(port), key, process.pid, (process.stdin, process.stdout))
         found.idle = psutil.Process(process.pid).memory_info().rss
         yield found
         process.stdin.close()
 
 
-class Silence:
-    """The longest a probe had to wait for the service while this was running, in seconds of the service's own work.
-
-    Counted on the process's CPU clock (all its threads), not on the wall: whoever else keeps the machine busy does not
-    count, what the service does before it answers does.
-    """
+class Probing:
+    """Asks ``/livez`` again and again while this is running; ``answered`` counts."""
 
     def __init__(self, process: Process) -> None:
         self._port = process.port
-        # clock_getcpuclockid(3) for another process; Linux's form of the number.
-        self._clock = (~process.pid << 3) | 2
-        self.answered = 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run)
-        self.longest = 0.0
+        self.answered = 0
 
-    def __enter__(self) -> Silence:
+    def __enter__(self) -> Probing:
         self._thread.start()
         return self
 
@@ -85,10 +88,8 @@ class Silence:
     def _run(self) -> None:
         with closing(HTTPConnection("127.0.0.1", self._port)) as connection:
             while not self._stop.wait(0.003):
-                before = time.clock_gettime(self._clock)
                 connection.request("GET", "/livez")
-                connection.getresponse().read()
-                self.longest = max(self.longest, time.clock_gettime(self._clock) - before)
+                assert connection.getresponse().read()
                 self.answered += 1
 
 
@@ -100,13 +101,35 @@ def post_plainly(process: Process, body: bytes) -> int:
         return connection.getresponse().status
 
 
+class _Pulse:
+    """The longest its process has worked without the loop coming round, in seconds.
+
+    Counted on the process's own CPU clock, all threads: a thread that keeps the interpreter counts, a machine that is
+    busy with somebody else does not.
+    """
+
+    def __init__(self) -> None:
+        self.longest = 0.0
+
+    async def run(self) -> None:
+        while True:
+            before = time.process_time()
+            await asyncio.sleep(0.003)
+            self.longest = max(self.longest, time.process_time() - before)
+
+
 async def _serve(folder: Path) -> None:
     from app.kit.clock import SystemClock
     from tests.support.api_world import open_world, serving
 
+    pulse = _Pulse()
+    beating = asyncio.create_task(pulse.run())
     async with open_world(folder, SystemClock()) as world, serving(world.app) as (_, port):
         print(port, world.key.text, flush=True)
-        await asyncio.to_thread(sys.stdin.read)
+        while await asyncio.to_thread(sys.stdin.readline):
+            print(pulse.longest, flush=True)
+            pulse.longest = 0.0
+    beating.cancel()
 
 
 if __name__ == "__main__":
