@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from app.delivery.board import Board
@@ -16,6 +16,7 @@ from app.delivery.courier import Courier, Rules
 from app.delivery.desk import Desk, MailboxSpec
 from app.delivery.engine import Engine
 from app.delivery.forecast import Forecaster
+from app.delivery.gates import Gates
 from app.delivery.ledger import Budget, Ledger
 from app.delivery.parking import Parking
 from app.delivery.reporter import Reporter
@@ -27,7 +28,8 @@ from app.kit.clock import Clock
 from app.kit.metrics import Metrics
 from app.mail.compose import date_line
 from app.mail.credential import Credential, PasswordCredential, TokenCredential
-from app.mail.senders import Directory
+from app.mail.message import Priority
+from app.mail.senders import Cover, Directory
 from app.queue.contract import QueueStore
 from app.queue.rows import QuotaPolicy
 from app.settings import MailboxPlan, Settings
@@ -113,7 +115,16 @@ def make_desk(
         credential=lambda: _credential_mark(plan, tokens),
     )
     budget = Budget(plan.limits.messages_per_minute, plan.limits.recipients_per_day, plan.soft_stop)
-    return Desk(spec, pool, Ledger(budget))
+    desk = Desk(spec, pool, Ledger(budget))
+    desk.urgent_granted = carries_urgent(plan.cover, settings.tenants.values())
+    return desk
+
+
+def carries_urgent(cover: Cover, tenants: Iterable[Tenant]) -> bool:
+    """Whether a tenant that was granted urgent mail may send through a mailbox."""
+    urgent = [pattern for tenant in tenants if Priority.URGENT in tenant.granted for pattern in tenant.senders]
+    covered = (cover.address, *cover.send_as)
+    return any(own.covers(other) or other.covers(own) for own in covered for other in urgent)
 
 
 def _credential(plan: MailboxPlan, tokens: Mapping[SignIn, Tokens]) -> Credential:
@@ -177,7 +188,8 @@ def make_sending(
     directory = make_directory(plans)
     board = Board()
     routes = Routes(directory, desks)
-    turns = Turns(board, routes, share)
+    gates = Gates()
+    turns = Turns(board, routes, share, gates)
     reporter = Reporter(metrics)
     parking = Parking(store, clock, reporter)
     wake = asyncio.Event()
@@ -201,6 +213,7 @@ def make_sending(
         desks=desks,
         board=board,
         turns=turns,
+        gates=gates,
         courier=courier,
         parking=parking,
         reporter=reporter,
@@ -208,4 +221,4 @@ def make_sending(
         clock=clock,
         wake=wake,
     )
-    return Sending(engine, Forecaster(board, routes, share, clock), directory, desks)
+    return Sending(engine, Forecaster(board, routes, share, gates, clock), directory, desks)

@@ -36,6 +36,10 @@ _UNFIT_SECONDS = 60.0
 _CUTS_IN_A_ROW = 3
 
 
+def _nothing(_point: str) -> None:
+    """Nothing happens at a point of the journey."""
+
+
 class StoredContent:
     """A claim's content: what the pick brought along, or streamed from the store; the Date line first."""
 
@@ -80,7 +84,9 @@ class Courier:
         chance: Callable[[], float],
         date_line: Callable[[datetime], bytes],
         wake: Callable[[], None],
+        reach: Callable[[str], None] = _nothing,
     ) -> None:
+        """Carry for ``board``; ``reach`` is called at the named points of the journey, for crash tests."""
         self._store = store
         self._board = board
         self._turns = turns
@@ -92,6 +98,7 @@ class Courier:
         self._chance = chance
         self._date_line = date_line
         self._wake = wake
+        self._reach = reach
         self._cuts: dict[str, int] = {}
         self.is_stopping = False
 
@@ -151,8 +158,10 @@ class Courier:
         judged: Judged | None = None
         answered = False
         began = self._clock.boot()
+        self._reach("carry-before-wire")
         try:
             replies = await session.submit(envelope, StoredContent(claim, self._store, self._date_line), hand_over)
+            self._reach("carry-after-reply")
             answered = replies.fate is Fate.ANSWERED
             judged = judge_transaction(replies, len(claim.recipients))
             return replies, judged

@@ -16,6 +16,7 @@ from typing import Any
 from app.delivery.board import Board
 from app.delivery.courier import Courier
 from app.delivery.desk import Desk
+from app.delivery.gates import Gates
 from app.delivery.ledger import DAY
 from app.delivery.parking import Parking
 from app.delivery.reporter import Reporter
@@ -46,6 +47,7 @@ class Engine:
         desks: Mapping[str, Desk],
         board: Board,
         turns: Turns,
+        gates: Gates,
         courier: Courier,
         parking: Parking,
         reporter: Reporter,
@@ -57,6 +59,7 @@ class Engine:
         self.desks = desks
         self.board = board
         self._turns = turns
+        self._gates = gates
         self._courier = courier
         self._parking = parking
         self._reporter = reporter
@@ -168,6 +171,7 @@ class Engine:
         now, boot = self._clock.now(), self._clock.boot()
         due = self.board.next_due(now)
         pause = _LIFE_SIGN_SECONDS if due is None else min(_LIFE_SIGN_SECONDS, (due - now).total_seconds())
+        pause = min(pause, self._gates.opens_in(boot))
         for desk in sorted(self.desks.values(), key=lambda each: -each.ledger.free_share(boot)):
             pause = min(pause, self._staff(desk, now, boot))
         return max(0.001, pause)

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 
 from app.delivery.board import Board
 from app.delivery.desk import Desk
+from app.delivery.gates import Gates, Stop
 from app.delivery.routes import Routes
 from app.kit.clock import Clock
 from app.mail.message import Priority
@@ -34,10 +35,11 @@ class Outlook:
 class Forecaster:
     """Foretells from the present state of delivery."""
 
-    def __init__(self, board: Board, routes: Routes, share: Mapping[str, float], clock: Clock) -> None:
+    def __init__(self, board: Board, routes: Routes, share: Mapping[str, float], gates: Gates, clock: Clock) -> None:
         self._board = board
         self._routes = routes
         self._share = share
+        self._gates = gates
         self._clock = clock
 
     def outlook(
@@ -55,6 +57,9 @@ class Forecaster:
         each = ahead // len(working)
         choices = [self._at_desk(desk, priority, each, now, boot) for desk in working]
         wait, outlook = min(choices, key=lambda choice: choice[0])
+        stops = [self._gates.stop(tenant, sender_key, desk, now, boot) for desk in working]
+        if (stop := stops[0]) is not None and None not in stops:
+            return _stopped(stop, outlook)
         start = now + timedelta(seconds=wait)
         if due > start:
             return Outlook(due, "scheduled", f"it is due at {due.isoformat()}", due) if due > now else Outlook(start)
@@ -117,3 +122,11 @@ class Forecaster:
             for other, waiting in others.items()
         )
         return higher + own + between
+
+
+def _stopped(stop: Stop, outlook: Outlook) -> Outlook:
+    """Return the outlook of mail that is kept back: never where a person must act, else when that is over."""
+    if stop.needs_person:
+        return Outlook(None, stop.code, stop.text, stop.until)
+    times = [at for at in (outlook.send_at, stop.until) if at is not None]
+    return Outlook(max(times, default=None), stop.code, stop.text, stop.until)

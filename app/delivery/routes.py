@@ -11,6 +11,7 @@ from datetime import datetime
 
 from app.delivery.board import Board, Lane
 from app.delivery.desk import Desk
+from app.delivery.gates import Gates
 from app.mail.address import parse_address
 from app.mail.message import Priority
 from app.mail.senders import Directory
@@ -71,10 +72,11 @@ class Routes:
 class Turns:
     """Whose turn is next at a mailbox: class first, then tenants by what they used of the window, over their share."""
 
-    def __init__(self, board: Board, routes: Routes, share: Mapping[str, float]) -> None:
+    def __init__(self, board: Board, routes: Routes, share: Mapping[str, float], gates: Gates) -> None:
         self._board = board
         self._routes = routes
         self._share = share
+        self._gates = gates
 
     def of(self, desk: Desk, priority: Priority, now: datetime, boot: float) -> Sequence[Lane]:
         """Return the lanes of a class that the desk may serve now, in order."""
@@ -83,7 +85,11 @@ class Turns:
             return desk.ledger.used_by(tenant, boot) / self._share.get(tenant, 1.0)
 
         def is_open(lane: Lane) -> bool:
-            return lane.unfit.get(desk.spec.name, 0.0) <= boot and self._routes.serves(desk, lane, boot)
+            return (
+                lane.unfit.get(desk.spec.name, 0.0) <= boot
+                and self._routes.serves(desk, lane, boot)
+                and self._gates.stop(lane.tenant, lane.sender_key, desk, now, boot) is None
+            )
 
         return list(self._board.turns(priority, now, used, is_open))
 
