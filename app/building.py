@@ -11,6 +11,7 @@ import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from app.delivery.aftermath import Aftermath
 from app.delivery.board import Board
 from app.delivery.courier import Courier, Rules
 from app.delivery.desk import Desk, MailboxSpec
@@ -22,9 +23,11 @@ from app.delivery.parking import Parking
 from app.delivery.reporter import Reporter
 from app.delivery.routes import Routes, Turns
 from app.delivery.settling import RetryPlan
+from app.delivery.timekeeper import Timekeeper
 from app.intake.rules import TenantRules
 from app.kit.bells import Bells
 from app.kit.clock import Clock
+from app.kit.failpoints import Failpoints
 from app.kit.metrics import Metrics
 from app.mail.compose import date_line
 from app.mail.credential import Credential, PasswordCredential, TokenCredential
@@ -33,6 +36,7 @@ from app.mail.senders import Cover, Directory
 from app.queue.contract import QueueStore
 from app.queue.rows import QuotaPolicy
 from app.settings import MailboxPlan, Settings
+from app.settings.checks import is_covered
 from app.settings.mailboxes import Tenant
 from app.signin.methods import SignIn
 from app.signin.tokens import Tokens, build_tokens
@@ -78,7 +82,12 @@ def make_tokens(plans: tuple[MailboxPlan, ...], clock: Clock, metrics: Metrics) 
 
 
 def make_desk(
-    plan: MailboxPlan, settings: Settings, tokens: Mapping[SignIn, Tokens], clock: Clock, metrics: Metrics
+    plan: MailboxPlan,
+    settings: Settings,
+    own_domains: frozenset[str],
+    tokens: Mapping[SignIn, Tokens],
+    clock: Clock,
+    metrics: Metrics,
 ) -> Desk:
     """Return one mailbox, ready to work. Raises ``OSError`` where its extra trust cannot be read."""
     delivery, connection = settings.delivery, plan.connection
@@ -112,6 +121,7 @@ def make_desk(
         connection=plan.connection_name,
         sign_in=plan.method,
         limits=plan.limits,
+        own_domains=own_domains,
         credential=lambda: _credential_mark(plan, tokens),
     )
     budget = Budget(plan.limits.messages_per_minute, plan.limits.recipients_per_day, plan.soft_stop)
@@ -124,7 +134,7 @@ def carries_urgent(cover: Cover, tenants: Iterable[Tenant]) -> bool:
     """Whether a tenant that was granted urgent mail may send through a mailbox."""
     urgent = [pattern for tenant in tenants if Priority.URGENT in tenant.granted for pattern in tenant.senders]
     covered = (cover.address, *cover.send_as)
-    return any(own.covers(other) or other.covers(own) for own in covered for other in urgent)
+    return any(is_covered(sender, own) for sender in urgent for own in covered)
 
 
 def _credential(plan: MailboxPlan, tokens: Mapping[SignIn, Tokens]) -> Credential:
@@ -142,6 +152,12 @@ def _credential_mark(plan: MailboxPlan, tokens: Mapping[SignIn, Tokens]) -> byte
         return username + b"\0" + tokens[plan.sign_in].mark
     secret = plan.password.get_secret_value().encode() if plan.password else b""
     return username + b"\0" + secret
+
+
+def domains_of(plans: tuple[MailboxPlan, ...], connection: str) -> frozenset[str]:
+    """Return the domains that are the organisation's own as far as a connection shows."""
+    mine = [plan for plan in plans if plan.connection_name == connection]
+    return frozenset(pattern.domain for plan in mine for pattern in (plan.address, *plan.send_as))
 
 
 def make_directory(plans: tuple[MailboxPlan, ...]) -> Directory:
@@ -182,6 +198,7 @@ def make_sending(
     clock: Clock,
     bells: Bells,
     metrics: Metrics,
+    failpoints: Failpoints | None = None,
 ) -> Sending:
     """Return delivery over a store and its mailboxes."""
     share = {name: float(tenant.share) for name, tenant in settings.tenants.items()}
@@ -191,7 +208,8 @@ def make_sending(
     gates = Gates()
     turns = Turns(board, routes, share, gates)
     reporter = Reporter(metrics)
-    parking = Parking(store, clock, reporter)
+    catalogue = settings.catalogue()
+    parking = Parking(store, clock, reporter, catalogue)
     wake = asyncio.Event()
     retry = RetryPlan(tuple(wait.total_seconds() for wait in settings.delivery.retry), settings.delivery.jitter)
     chance = random.Random()  # noqa: S311 - spreads retries, guards nothing
@@ -199,14 +217,15 @@ def make_sending(
         store=store,
         board=board,
         turns=turns,
-        parking=parking,
+        aftermath=Aftermath(desks, parking, reporter, clock),
         reporter=reporter,
         bells=bells,
         clock=clock,
-        rules=Rules(retry, {name: tenant.policy for name, tenant in settings.tenants.items()}),
+        rules=Rules(retry, {name: tenant.policy for name, tenant in settings.tenants.items()}, catalogue),
         chance=chance.random,
         date_line=date_line,
         wake=wake.set,
+        reach=(failpoints or Failpoints()).reach,
     )
     engine = Engine(
         store=store,
@@ -216,6 +235,7 @@ def make_sending(
         gates=gates,
         courier=courier,
         parking=parking,
+        timekeeper=Timekeeper(store, clock, reporter),
         reporter=reporter,
         bells=bells,
         clock=clock,

@@ -45,7 +45,6 @@ from app.queue.housekeeping import Housekeeper, Retention
 from app.queue.sqlite import SqliteStore
 from app.queue.views import MessageView
 from app.settings import Settings
-from app.settings.not_yet import FIELDS_NOT_YET
 from app.signin.tokens import Tokens
 from app.web.body import BodyLimits
 from app.web.serving import Listener, bind
@@ -89,7 +88,12 @@ async def build(
     bells, state = Bells(), State()
     plans = settings.mailbox_plans()
     tokens = building.make_tokens(plans, clock, metrics)
-    desks = {plan.name: building.make_desk(plan, settings, tokens, clock, metrics) for plan in plans}
+    desks = {
+        plan.name: building.make_desk(
+            plan, settings, building.domains_of(plans, plan.connection_name), tokens, clock, metrics
+        )
+        for plan in plans
+    }
     store = await SqliteStore.open(
         settings.store.url.path,  # type: ignore[union-attr]
         clock=clock,
@@ -99,7 +103,7 @@ async def build(
         reach=failpoints.reach,
         on_broken=on_broken,
     )
-    sending = building.make_sending(settings, plans, desks, store, clock, bells, metrics)
+    sending = building.make_sending(settings, plans, desks, store, clock, bells, metrics, failpoints)
     engine = sending.engine
     foretell = Foretelling(sending.forecaster, clock)
     tenants = {name: building.make_tenant(name, tenant) for name, tenant in settings.tenants.items()}
@@ -111,7 +115,6 @@ async def build(
         clock=clock,
         delivery=Delivery(foretell.new, engine.note, foretell.offers_smtputf8),
         metrics=metrics,
-        not_yet=FIELDS_NOT_YET,
     )
     ring = settings.key_ring()
     server = settings.server

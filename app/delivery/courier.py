@@ -8,14 +8,14 @@ a store that refuses to record is asked again until it does.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from app.delivery.aftermath import Aftermath
 from app.delivery.board import Board
-from app.delivery.desk import Desk, Refusal
-from app.delivery.ledger import Slot
-from app.delivery.parking import Parking
+from app.delivery.desk import Desk
+from app.delivery.ledger import NO_REPLY_SECONDS, Slot
 from app.delivery.reporter import Reporter
 from app.delivery.routes import Turns
 from app.delivery.settling import Moment, RetryPlan, settlement_of, taken
@@ -23,8 +23,9 @@ from app.delivery.transport import Session
 from app.kit.bells import Bells
 from app.kit.clock import Clock
 from app.mail.message import OnUnknown, Work
+from app.mail.rule import Row
 from app.mail.transaction import Envelope, Fate, Replies
-from app.mail.verdict import Effect, Judged, judge_transaction
+from app.mail.verdict import Judged, judge_transaction
 from app.queue.contract import QueueStore, StoreError
 from app.queue.rows import Claim, PickRequest, Settled, Settlement
 
@@ -32,12 +33,6 @@ from app.queue.rows import Claim, PickRequest, Settled, Settlement
 STORE_PATIENCE = 1.0
 # How long a mailbox need not look again at a lane in which nothing fits it.
 _UNFIT_SECONDS = 60.0
-# Transactions cut one after the other before the connection itself is suspected.
-_CUTS_IN_A_ROW = 3
-
-
-def _nothing(_point: str) -> None:
-    """Nothing happens at a point of the journey."""
 
 
 class StoredContent:
@@ -61,10 +56,11 @@ class StoredContent:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What was promised about retries: the schedule, and each tenant's policy for unknown outcomes."""
+    """What was promised about retries: the schedule, each tenant's policy for unknown outcomes, what replies mean."""
 
     plan: RetryPlan
     on_unknown: Mapping[str, OnUnknown]
+    catalogue: Sequence[Row]
 
 
 class Courier:
@@ -76,7 +72,7 @@ class Courier:
         store: QueueStore,
         board: Board,
         turns: Turns,
-        parking: Parking,
+        aftermath: Aftermath,
         reporter: Reporter,
         bells: Bells,
         clock: Clock,
@@ -84,13 +80,13 @@ class Courier:
         chance: Callable[[], float],
         date_line: Callable[[datetime], bytes],
         wake: Callable[[], None],
-        reach: Callable[[str], None] = _nothing,
+        reach: Callable[[str], None],
     ) -> None:
         """Carry for ``board``; ``reach`` is called at the named points of the journey, for crash tests."""
         self._store = store
         self._board = board
         self._turns = turns
-        self._parking = parking
+        self._aftermath = aftermath
         self._reporter = reporter
         self._bells = bells
         self._clock = clock
@@ -99,7 +95,6 @@ class Courier:
         self._date_line = date_line
         self._wake = wake
         self._reach = reach
-        self._cuts: dict[str, int] = {}
         self.is_stopping = False
 
     async def claim(self, desk: Desk) -> tuple[Claim, Slot] | None:
@@ -121,6 +116,7 @@ class Courier:
                 max_recipients=desk.ledger.day_room(
                     boot, lane.key.priority, desk.spec.limits.recipients_per_message, slot
                 ),
+                only_domains=desk.spec.own_domains if desk.is_external_full(boot) else None,
             )
             try:
                 picked = await self._store.pick(request)
@@ -163,7 +159,7 @@ class Courier:
             replies = await session.submit(envelope, StoredContent(claim, self._store, self._date_line), hand_over)
             self._reach("carry-after-reply")
             answered = replies.fate is Fate.ANSWERED
-            judged = judge_transaction(replies, len(claim.recipients))
+            judged = judge_transaction(replies, len(claim.recipients), self._rules.catalogue)
             return replies, judged
         finally:
             # Cancelled in between: what may have been taken counts as taken.
@@ -173,18 +169,19 @@ class Courier:
 
     async def settle(self, desk: Desk, claim: Claim, replies: Replies, judged: Judged) -> None:
         """Record what the replies mean, and let the mailbox feel their effects."""
-        settlement = self.settlement(claim, judged, replies.trouble)
+        settlement = self.settlement(claim, judged, replies.trouble, answered=replies.fate is Fate.ANSWERED)
         if replies.incident:
             self._reporter.incident(desk, claim, replies.incident)
-        await self._affect(desk, judged, replies)
+        await self._aftermath.feel(desk, judged, replies)
         settled = await self.record(settlement)
         self._reporter.attempted(desk, claim, judged, settlement, settled)
         self.follow(claim, settled)
 
-    def settlement(self, claim: Claim, judged: Judged, trouble: str | None) -> Settlement:
-        """Return what is to be written for a judged attempt."""
+    def settlement(self, claim: Claim, judged: Judged, trouble: str | None, *, answered: bool) -> Settlement:
+        """Return what is to be written for a judged attempt; unanswered, it occupies the minute a little longer."""
         policy = self._rules.on_unknown.get(claim.tenant, OnUnknown.RESEND)
-        moment = Moment(self._clock.now(), self._clock.boot(), self._chance())
+        boot = self._clock.boot() + (0.0 if answered else NO_REPLY_SECONDS)
+        moment = Moment(self._clock.now(), boot, self._chance())
         return settlement_of(claim, judged, policy, self._rules.plan, moment, trouble)
 
     async def record(self, settlement: Settlement) -> Settled:
@@ -202,26 +199,3 @@ class Courier:
             self._board.note(settled.lane, claim.tenant, claim.sender_key, settled.due_at)
             self._wake()
         self._bells.ring(claim.message)
-
-    async def _affect(self, desk: Desk, judged: Judged, replies: Replies) -> None:
-        now, boot = self._clock.now(), self._clock.boot()
-        if replies.fate is Fate.NOT_TAKEN:
-            self._cut(desk, replies.trouble or "the session was cut", boot)
-        else:
-            self._cuts.pop(desk.spec.name, None)
-            if replies.dot is not None and replies.dot.is_positive:
-                desk.last_success_at = now
-        for verdict in judged.effects:
-            desk.last_refusal = Refusal(now, verdict.reply, verdict.cause, verdict.cure)
-            if verdict.effect is Effect.NARROW:
-                desk.narrow(boot)
-            elif verdict.effect is Effect.PARK:
-                reason = f"{verdict.reply.code} {verdict.reply.enhanced or ''}".strip() if verdict.reply else "refused"
-                await self._parking.park(desk, reason, verdict.cause or "", verdict.cure or "")
-            elif verdict.effect is Effect.DAY_FULL:
-                desk.ledger.fill_day(boot + (verdict.retry_after or 3600.0))
-
-    def _cut(self, desk: Desk, text: str, boot: float) -> None:
-        cuts = self._cuts[desk.spec.name] = self._cuts.get(desk.spec.name, 0) + 1
-        if cuts >= _CUTS_IN_A_ROW:
-            self._reporter.connect_failed(desk, desk.failed("closed", text, boot, None))

@@ -27,13 +27,18 @@ NARROW_SECONDS = 600.0
 
 @dataclass(frozen=True, slots=True)
 class MailboxSpec:
-    """A mailbox as configured. ``credential`` yields what its fingerprint is made of; it is never shown or kept."""
+    """A mailbox as configured. ``credential`` yields what its fingerprint is made of; it is never shown or kept.
+
+    ``own_domains``: the domains of its connection's mailboxes and of what they may send as; recipients elsewhere are
+    external to Exchange.
+    """
 
     name: str
     address: str
     connection: str
     sign_in: str
     limits: Limits
+    own_domains: frozenset[str]
     credential: Callable[[], bytes] = field(repr=False)
 
     def fingerprint(self, key: bytes) -> str:
@@ -74,6 +79,7 @@ class Desk:
         self.urgent_granted = False
         self.last_success_at: datetime | None = None
         self.last_refusal: Refusal | None = None
+        self.external_full_until = -math.inf  # till then no external recipient is taken
         self.seconds_each = 0.5  # how long a transaction takes, as a moving average
         self._failures = 0
         self._opened_at_failure = 0
@@ -122,6 +128,10 @@ class Desk:
         elif self.urgent_granted and limit > 1 and priority is not Priority.URGENT:
             limit -= 1
         return max(0, limit - self.workers)
+
+    def is_external_full(self, now: float) -> bool:
+        """Whether Exchange takes no external recipient for the moment."""
+        return self.external_full_until > now
 
     def reserve(self) -> int:
         """Return what of a minute is kept for urgent mail: a sixth, where a tenant was granted it."""

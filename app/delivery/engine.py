@@ -21,6 +21,7 @@ from app.delivery.ledger import DAY
 from app.delivery.parking import Parking
 from app.delivery.reporter import Reporter
 from app.delivery.routes import Turns
+from app.delivery.timekeeper import Timekeeper
 from app.kit.bells import Bells
 from app.kit.clock import Clock
 from app.mail.message import Priority, Work
@@ -50,6 +51,7 @@ class Engine:
         gates: Gates,
         courier: Courier,
         parking: Parking,
+        timekeeper: Timekeeper,
         reporter: Reporter,
         bells: Bells,
         clock: Clock,
@@ -62,6 +64,7 @@ class Engine:
         self._gates = gates
         self._courier = courier
         self._parking = parking
+        self._timekeeper = timekeeper
         self._reporter = reporter
         self._bells = bells
         self._clock = clock
@@ -110,6 +113,8 @@ class Engine:
     async def start(self) -> None:
         """Recover: end what a crash left open, rebuild the ledgers, read the parked mailboxes and the lanes."""
         await self.read_parked()
+        if (jump := await self._timekeeper.start()) is not None:
+            await self._parking.move(self.desks.values(), jump)
         opened = await self._store.open_attempts()
         now, boot = self._clock.now(), self._clock.boot()
         # A day, the hour by which a wall clock may have jumped, and the longest a transaction may take.
@@ -121,15 +126,14 @@ class Engine:
         for found in opened:
             judged = judge_lost(len(found.claim.recipients), was_marked=found.is_marked)
             trouble = "the process ended before the reply was recorded" if found.is_marked else "the process ended"
-            settlement = self._courier.settlement(found.claim, judged, trouble)
+            settlement = self._courier.settlement(found.claim, judged, trouble, answered=False)
             await self._courier.record(settlement)
             if (owner := self.desks.get(found.claim.mailbox)) is not None:
                 owner.ledger.charge(boot, settlement.charged)
-        waiting = 0
-        for state in await self._store.lanes():
+        lanes = await self._store.lanes()
+        for state in lanes:
             self.board.note(state.key, state.tenant, state.sender_key, state.next_due, more=state.waiting)
-            waiting += state.waiting
-        self._reporter.recovered(len(opened), waiting)
+        self._reporter.recovered(len(opened), sum(state.waiting for state in lanes))
 
     async def run(self) -> None:
         """Run the loops until ``stop``; an unexpected end of one ends them all, loudly."""
@@ -212,11 +216,28 @@ class Engine:
             await self._clock.sleep(pause)
 
     async def _tend_loop(self) -> None:
+        is_stale = False
         while not self._courier.is_stopping:
+            if (jump := await self._timekeeper.look()) is not None:
+                await self._parking.move(self.desks.values(), jump)
+                is_stale = True
+            is_stale = is_stale and not await self._read_lanes()
             for desk in self.desks.values():
                 await desk.sessions.tend()
                 await self._tend_parked(desk)
             await self._clock.sleep(_TEND_SECONDS)
+
+    async def _read_lanes(self) -> bool:
+        """Read anew when each lane is due; whether the store could tell."""
+        try:
+            lanes = await self._store.lanes()
+        except StoreError as problem:
+            self._reporter.store_trouble(problem)
+            return False
+        for state in lanes:
+            self.board.note(state.key, state.tenant, state.sender_key, state.next_due, more=0)
+        self._wake.set()
+        return True
 
     async def _tend_parked(self, desk: Desk) -> None:
         if self._parking.is_over(desk):

@@ -20,7 +20,7 @@ from app.queue.rows import LedgerRow
 
 DAY = 86_400.0
 # An attempt without a reply may have been counted until the aborted connection was noticed at the other end.
-_NO_REPLY = 5.0
+NO_REPLY_SECONDS = 5.0
 # Taken recipients are kept by the minute: a bucket leaves when its youngest entry is a day old.
 _BUCKET = 60.0
 
@@ -162,7 +162,7 @@ class Ledger:
         self._running.discard(slot)
         self._day_running -= slot.recipients
         if self.budget.per_minute:
-            self._minute.end(slot.place, now if replied else now + _NO_REPLY, slot.tenant)
+            self._minute.end(slot.place, now if replied else now + NO_REPLY_SECONDS, slot.tenant)
         else:
             self._count_out(slot.tenant)
         self.charge(now, charged)
@@ -204,7 +204,7 @@ class Ledger:
     @staticmethod
     def _placed(row: LedgerRow, boot_id: str, boot: float, now: datetime) -> float:
         if row.boot_id == boot_id:
-            return min(boot, row.ended_boot) if row.ended_boot is not None else boot + _NO_REPLY
+            return row.ended_boot if row.ended_boot is not None else boot + NO_REPLY_SECONDS
         age = now - (row.ended_at or row.started_at)
         return boot - max(0.0, (age - timedelta(hours=1)).total_seconds())
 

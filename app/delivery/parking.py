@@ -6,13 +6,14 @@ credential, by the success of a rare probe (none for a wrong password or a locke
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from app.delivery.desk import Desk, Refusal
 from app.delivery.reporter import Reporter
 from app.kit.clock import Clock
+from app.mail.rule import Row
 from app.mail.transaction import SignInRefused
 from app.mail.verdict import SignInVerdict, judge_sign_in
 from app.queue.contract import QueueStore, StoreError
@@ -29,10 +30,11 @@ def next_probe(probes: tuple[float, ...], done: int, now: datetime) -> datetime 
 class Parking:
     """The parked mailboxes of one process."""
 
-    def __init__(self, store: QueueStore, clock: Clock, reporter: Reporter) -> None:
+    def __init__(self, store: QueueStore, clock: Clock, reporter: Reporter, catalogue: Sequence[Row]) -> None:
         self._store = store
         self._clock = clock
         self._reporter = reporter
+        self._catalogue = catalogue
         self._key = b""
 
     async def restore(self, desks: Iterable[Desk]) -> None:
@@ -51,7 +53,9 @@ class Parking:
 
     async def park_by_refusal(self, desk: Desk, refusal: SignInRefused) -> None:
         """Park a mailbox whose sign-in was refused; a refused probe keeps it parked and moves the next one back."""
-        verdict = judge_sign_in(refusal.code, refusal.reply, by_token=desk.spec.sign_in != "password")
+        verdict = judge_sign_in(
+            refusal.code, refusal.reply, by_token=desk.spec.sign_in != "password", rules=self._catalogue
+        )
         desk.last_refusal = Refusal(self._clock.now(), refusal.reply, verdict.cause, verdict.cure)
         await self._keep(desk, verdict)
 
@@ -98,6 +102,18 @@ class Parking:
         """Move the next probe back without counting one: the connection failed, nothing was learnt."""
         if desk.parked and desk.parked.probe_at:
             desk.parked = replace(desk.parked, probe_at=self._clock.now() + timedelta(seconds=seconds))
+
+    async def move(self, desks: Iterable[Desk], by: timedelta) -> None:
+        """Move what parked mailboxes wait for with a wall clock that has jumped."""
+        for desk in desks:
+            row = desk.parked
+            if row is not None and (row.until or row.probe_at):
+                until, probe_at = (at + by if at else None for at in (row.until, row.probe_at))
+                desk.parked = replace(row, until=until, probe_at=probe_at)
+                try:
+                    await self._store.park(desk.parked)
+                except StoreError as problem:
+                    self._reporter.store_trouble(problem)
 
     async def release(self, desk: Desk) -> None:
         """Let a mailbox work again."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from app.delivery.desk import Desk, Trouble
 from app.kit.log import get_logger
@@ -106,6 +106,10 @@ class Reporter:
     def crashed(self, task: str, problem: BaseException) -> None:
         """Tell of a fault of ours, with its trace."""
         _log.error("internal error", task=task, exc_info=problem)
+
+    def clock_jumped(self, by: timedelta, moved: int) -> None:
+        """Tell that the wall clock has jumped, and how many messages wait by it."""
+        _log.warning("clock jumped", by_seconds=round(by.total_seconds(), 1), messages_moved=moved)
 
     def recovered(self, attempts: int, waiting: int) -> None:
         """Tell what a start found."""

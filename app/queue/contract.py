@@ -14,6 +14,7 @@ from typing import Protocol
 from app.mail.message import Work
 from app.queue.rows import (
     Accepted,
+    ClockSeen,
     Expired,
     KeyReused,
     LaneState,
@@ -24,10 +25,13 @@ from app.queue.rows import (
     ParkedRow,
     Picked,
     PickRequest,
+    QuotaPolicy,
+    QuotaState,
     Replayed,
     Settled,
     Settlement,
 )
+from app.queue.sender_rows import SenderRecords, SenderRow
 from app.queue.views import Change, Counts, EventView, ListQuery, MessageView, Page
 
 
@@ -43,8 +47,25 @@ class StoreError(Exception):
         self.reason = reason
 
 
+class SenderStore(Protocol):
+    """What is kept of senders for the breaker; what an attempt changes is written by ``QueueStore.settle``."""
+
+    async def read(self, now: datetime) -> SenderRecords:
+        """Return everything that is kept and not over (at start)."""
+        ...
+
+    async def release(self, sender: SenderRow) -> None:
+        """Keep a sender's new start, and forget the addresses it learnt."""
+        ...
+
+
 class QueueStore(Protocol):
     """The contract; see the module's promise."""
+
+    @property
+    def senders(self) -> SenderStore:
+        """What is kept of senders."""
+        ...
 
     async def stage(self, message: str, no: int, chunk: bytes) -> None:
         """Keep one chunk of a message that is still arriving; ``no`` orders the chunks and may have gaps."""
@@ -59,6 +80,10 @@ class QueueStore(Protocol):
 
         Raises ``StoreError``; after ``commit-uncertain`` the message may or may not be there.
         """
+        ...
+
+    async def quotas(self, tenant: str, policies: Sequence[QuotaPolicy], now: datetime) -> Sequence[QuotaState]:
+        """Return what is left of a tenant's windows, and when one unit has room."""
         ...
 
     async def replay(
@@ -109,6 +134,18 @@ class QueueStore(Protocol):
 
     async def next_expiry(self) -> datetime | None:
         """Return when the next waiting message expires."""
+        ...
+
+    async def clock_seen(self) -> ClockSeen | None:
+        """Return how the clocks stood to each other when last kept."""
+        ...
+
+    async def see_clock(self, clocks: ClockSeen) -> None:
+        """Keep how the clocks stand to each other."""
+        ...
+
+    async def move_due(self, after: datetime, by: timedelta) -> int:
+        """Move the due times that lie after an instant, but for those a caller named; how many were moved."""
         ...
 
     # -- by request

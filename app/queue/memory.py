@@ -7,6 +7,7 @@ inside the transaction is forgotten and read again; so it is never ahead of the 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Final
 
 import apsw
@@ -14,6 +15,7 @@ import apsw
 from app.mail.message import Work
 from app.queue.asking import rows, value
 from app.queue.codec import SECOND
+from app.queue.rows import QuotaPolicy, QuotaState
 from app.queue.windows import Windows
 
 # How many messages are in each work state.
@@ -95,6 +97,11 @@ class Memory:
             self._tenants[name] = number
         return number
 
+    def quotas(self, name: str, policies: Sequence[QuotaPolicy], now: int) -> Sequence[QuotaState] | None:
+        """Return what is left of a tenant's windows, for any thread; None where the rows must be asked."""
+        number = self._tenants.get(name)
+        return None if number is None else self.windows.glance(number, policies, now)
+
     def pair(self, tenant: int, sender_key: str) -> int:
         """Return the number of a pair, a new one if need be."""
         number = self._pairs.get((tenant, sender_key))
@@ -133,3 +140,11 @@ class Memory:
             self._lowest_body = value(self._db, LOWEST_BODY) or 0
         self._lowest_body = min(self._lowest_body, 0) - 1
         return self._lowest_body
+
+
+def quotas_of(db: apsw.Connection, name: str, policies: Sequence[QuotaPolicy], now: int) -> Sequence[QuotaState]:
+    """Return what is left of a tenant's windows, from the rows alone."""
+    number = value(db, FIND_TENANT, (name,))
+    if number is None:
+        return [QuotaState(policy, policy.quota, 0) for policy in policies]
+    return Windows(db).states(number, policies, now, 1)

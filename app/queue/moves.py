@@ -19,7 +19,7 @@ from app.queue.rows import LaneKey
 from app.queue.writer import Transaction
 
 _COLUMNS: Final = """
-seq, id, pair, priority, due_at, created_at, attempt, unknown, body, work, hold_unknown
+seq, id, pair, priority, due_at, created_at, attempt, unknown, body, work, hold_unknown, kept_work IS NOT NULL
 """
 
 # A message's state, by an attempt of it.
@@ -39,12 +39,14 @@ WHERE pending > 0 AND work <> 'sending' AND expires_at <= ? ORDER BY expires_at 
 # The results of a message's recipients, in their order.
 RESULTS: Final = "SELECT result FROM recipients WHERE message = ? ORDER BY no"
 
-# Move a message on; expects the work state that was read. A message is done since the first time it was.
+# Move a message on; expects the work state that was read. A message is done since the first time it was. An operator
+# holds it no longer once it leaves that state or nothing of it is pending.
 MOVE: Final = """
 UPDATE messages
 SET work = ?3, due_at = ?4, attempt = ?5, done_at = CASE WHEN ?3 = 'done' THEN coalesce(done_at, ?6) END,
     hold_unknown = ?7, tries = tries + ?8, unknowns = unknowns + ?9,
-    pending = ?10, sent = ?11, unknown = ?12, expired = ?13, canceled = ?14
+    pending = ?10, sent = ?11, unknown = ?12, expired = ?13, canceled = ?14,
+    kept_work = CASE WHEN ?3 = 'held' AND ?10 > 0 THEN kept_work END
 WHERE seq = ?1 AND work = ?2
 """
 
@@ -54,7 +56,7 @@ COUNTED: Final = (Result.PENDING, Result.SENT, Result.UNKNOWN, Result.EXPIRED, R
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """A message as far as moving it is concerned; instants in microseconds."""
+    """A message as far as moving it is concerned; instants in microseconds. ``is_kept``: an operator holds it."""
 
     seq: int
     id: str
@@ -67,6 +69,7 @@ class State:
     body: int | None
     work: Work
     hold_unknown: bool
+    is_kept: bool = False
 
     @property
     def lane(self) -> LaneKey:
@@ -87,9 +90,10 @@ class Next:
 
 def states(db: apsw.Connection, statement: str, bindings: Sequence[str | int]) -> list[State]:
     """Return the states that one of the statements above finds."""
+    found = rows(db, statement, bindings)
     return [
-        State(seq, id_, pair, priority, due, created, attempt, unknown, body, Work(work), bool(hold))
-        for seq, id_, pair, priority, due, created, attempt, unknown, body, work, hold in rows(db, statement, bindings)
+        State(seq, id_, pair, priority, due, created, attempt, unknown, body, Work(work), bool(hold), bool(kept))
+        for seq, id_, pair, priority, due, created, attempt, unknown, body, work, hold, kept in found
     ]
 
 
@@ -105,7 +109,7 @@ def unmoved(state: State) -> Next:
 
 def at_rest(state: State, results: Sequence[Result]) -> Next:
     """Decide where a message goes of which nothing is pending: an unknown that is held for a person stays held."""
-    holds = Result.UNKNOWN in results and (state.hold_unknown or state.work is Work.HELD)
+    holds = Result.UNKNOWN in results and (state.hold_unknown or (state.work is Work.HELD and not state.is_kept))
     return Next(Work.HELD if holds else Work.DONE, None, holds)
 
 

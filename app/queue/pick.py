@@ -47,10 +47,15 @@ SELECT {_CLAIM_COLUMNS},
 FROM messages AS m INDEXED BY messages_waiting
 CROSS JOIN pairs AS p ON p.id = m.pair
 CROSS JOIN tenants AS t ON t.id = p.tenant
-WHERE m.due_at IS NOT NULL AND m.pair = ? AND m.priority = ? AND m.due_at <= ?
-    AND m.expires_at > ? AND m.size <= ? AND m.pending <= ?
+WHERE m.due_at IS NOT NULL AND m.pair = ?1 AND m.priority = ?2 AND m.due_at <= ?3
+    AND m.expires_at > ?4 AND m.size <= ?5 AND m.pending <= ?6
+    AND (?7 IS NULL OR NOT EXISTS (
+        SELECT 1 FROM recipients AS r
+        WHERE r.message = m.seq AND r.result = 'pending'
+            AND substr(r.key, instr(r.key, '@') + 1) NOT IN (SELECT value FROM json_each(?7))
+    ))
 ORDER BY m.due_at, m.seq
-LIMIT ?
+LIMIT ?8
 """  # noqa: S608 - only constants of this file
 
 # When the next message of a lane is due.
@@ -119,7 +124,8 @@ def pick(transaction: Transaction, request: PickRequest) -> Picked:
     now = micros(request.now)
     lane = (request.lane.pair, int(request.lane.priority))
     limits = (request.max_size or _NO_LIMIT, request.max_recipients or _NO_LIMIT)
-    due = rows(db, DUE, (*lane, now, now, *limits, request.count))
+    domains = None if request.only_domains is None else compact(sorted(request.only_domains))
+    due = rows(db, DUE, (*lane, now, now, *limits, domains, request.count))
     claims = tuple(_claimed(transaction, request, now, found) for found in due)
     return Picked(claims, instant(value(db, NEXT_DUE, (*lane, now))))
 

@@ -71,8 +71,13 @@ def _places(db: apsw.Connection, statement: str, bindings: tuple[object, ...]) -
     return sorted(no for (no,) in rows(db, statement, bindings))
 
 
-def _end_pending(transaction: Transaction, state: State, result: Result, now: int) -> Next | None:
-    """End what is pending of a message that nobody is sending; None: nothing was pending."""
+def end_pending(
+    transaction: Transaction, state: State, result: Result, now: int, cause: str | None = None
+) -> tuple[Next, int] | None:
+    """End what is pending of a message that nobody is sending; where it goes, and of how many recipients.
+
+    None: nothing was pending.
+    """
     db = transaction.db
     ended = _places(db, END_PENDING, (state.seq, result.value, now))
     if not ended:
@@ -80,8 +85,13 @@ def _end_pending(transaction: Transaction, state: State, result: Result, now: in
     results = results_of(db, state.seq)
     goal = at_rest(state, results)
     move(transaction, state, goal, results, now)
-    add_events(db, (Event(state.seq, result.value, now, recipient=no) for no in ended))
-    return goal
+    add_events(db, (Event(state.seq, result.value, now, recipient=no, cause=cause) for no in ended))
+    return goal, len(ended)
+
+
+def is_marked(db: apsw.Connection, state: State) -> bool:
+    """Whether the attempt that holds a message has its hand-over mark: too late for any fence."""
+    return state.attempt is not None and bool(value(db, IS_MARKED, (state.attempt,)))
 
 
 def cancel(transaction: Transaction, tenant: str, message: str, now: int) -> Change | None:
@@ -93,9 +103,9 @@ def cancel(transaction: Transaction, tenant: str, message: str, now: int) -> Cha
     state = _found(transaction, tenant, message)
     if state is None:
         return None
-    if state.attempt is not None and value(db, IS_MARKED, (state.attempt,)):
+    if is_marked(db, state):
         return _change(db, state, done=False)
-    return _change(db, state, done=_end_pending(transaction, state, Result.CANCELED, now) is not None)
+    return _change(db, state, done=end_pending(transaction, state, Result.CANCELED, now) is not None)
 
 
 def resolve(transaction: Transaction, tenant: str, message: str, sent: bool, now: int) -> Change | None:
@@ -122,9 +132,9 @@ def after_resolving(state: State, results: Sequence[Result], now: int) -> Next:
     """Decide where a message goes that has no unknown recipient any more."""
     if Result.PENDING not in results:
         return unmoved(state) if state.work is Work.SENDING else Next(Work.DONE)
-    if state.work in (Work.DONE, Work.HELD):
-        return Next(Work.QUEUED, now)
-    return Next(state.work, state.due_at)
+    if state.is_kept or state.work not in (Work.DONE, Work.HELD):
+        return Next(state.work, state.due_at)
+    return Next(Work.QUEUED, now)
 
 
 def reschedule(
@@ -155,21 +165,21 @@ def retry(transaction: Transaction, tenant: str, message: str, now: int, expires
     if not revived:
         return _change(db, state, done=False, reason="nothing-to-retry")
     results = results_of(db, state.seq)
-    is_sending = state.work is Work.SENDING
-    goal = unmoved(state) if is_sending else Next(Work.QUEUED, now, state.hold_unknown)
+    stays = state.work is Work.SENDING or state.is_kept
+    goal = unmoved(state) if stays else Next(Work.QUEUED, now, state.hold_unknown)
     move(transaction, state, goal, results, now)
     db.execute(PROLONG, (expires_at, state.seq))
     add_events(db, (Event(state.seq, "retried", now, recipient=no) for no in revived))
-    return _change(db, state, done=True, due=not is_sending)
+    return _change(db, state, done=True, due=not stays)
 
 
 def expire(transaction: Transaction, now: int, limit: int) -> tuple[Expired, ...]:
     """End what is pending of messages whose time is over; see ``QueueStore.expire``."""
     expired = []
     for state in states(transaction.db, OVERDUE, (now, limit)):
-        goal = _end_pending(transaction, state, Result.EXPIRED, now)
-        if goal is not None:
-            expired.append(Expired(state.id, state.lane, goal.work))
+        ended = end_pending(transaction, state, Result.EXPIRED, now)
+        if ended is not None:
+            expired.append(Expired(state.id, state.lane, ended[0].work))
     return tuple(expired)
 
 

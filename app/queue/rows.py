@@ -12,6 +12,7 @@ from datetime import datetime
 
 from app.mail.message import AttemptOutcome, Kind, Priority, Result, Work
 from app.mail.reply import Reply
+from app.queue.sender_rows import SenderChange
 
 # ---------------------------------------------------------------- taking in
 
@@ -189,7 +190,10 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class PickRequest:
-    """Ask for up to ``count`` due messages of one lane, for one mailbox and its limits (0: none)."""
+    """Ask for up to ``count`` due messages of one lane, for one mailbox and its limits (0: none).
+
+    ``only_domains``: only messages whose pending recipients are all of these domains; None: any.
+    """
 
     lane: LaneKey
     mailbox: str
@@ -199,6 +203,7 @@ class PickRequest:
     count: int = 1
     max_size: int = 0
     max_recipients: int = 0
+    only_domains: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +231,8 @@ class Settlement:
 
     ``counted`` says whether it is a try. ``charged`` is how many recipients it costs in the day's window (250 or
     unknown). If a recipient is pending afterwards, the message goes to ``next_work`` (queued, deferred or held) with
-    ``due_at``; else if one is unknown and ``hold_unknown`` is set, it is held; else it is done.
+    ``due_at``; else if one is unknown and ``hold_unknown`` is set, it is held; else it is done. ``sender`` is what the
+    attempt tells of its sender, kept in the same transaction.
     """
 
     attempt: int
@@ -243,6 +249,7 @@ class Settlement:
     hold_unknown: bool = False
     resend_unknown: bool = False
     trouble: str | None = None
+    sender: SenderChange | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,6 +281,15 @@ class LedgerRow:
     ended_at: datetime | None
     ended_boot: float | None
     charged: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClockSeen:
+    """How the wall clock and the clock that never jumps stood to each other at one instant."""
+
+    boot_id: str
+    boot: float
+    wall: datetime
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from typing import Final
 import apsw
 
 from app.mail.message import AttemptOutcome, Result, Work
+from app.queue import senders
 from app.queue.asking import rows
 from app.queue.codec import instant, micros, packed, printable
 from app.queue.contract import StoreError
@@ -70,6 +71,8 @@ def settle(transaction: Transaction, settlement: Settlement) -> Settled:
     goal = destination(state, settlement, results, is_first=outcome is None)
     move(transaction, state, goal, results, now)
     add_events(db, _events(state, settlement, goal, number, taken, now))
+    if settlement.sender is not None:
+        senders.keep(transaction, settlement.sender, now)
     return Settled(goal.work, state.lane, instant(goal.due_at), results)
 
 
@@ -80,7 +83,7 @@ def destination(state: State, settlement: Settlement, results: Sequence[Result],
     otherwise meanwhile, moves only as far as the new results demand.
     """
     due = micros(settlement.due_at or settlement.at)
-    asked = settlement.hold_unknown or state.hold_unknown or state.work is Work.HELD
+    asked = settlement.hold_unknown or state.hold_unknown or (state.work is Work.HELD and not state.is_kept)
     hold = asked and Result.UNKNOWN in results and state.work is not Work.DONE
     if state.work is Work.SENDING and state.attempt != settlement.attempt:
         goal = unmoved(state)
@@ -88,6 +91,8 @@ def destination(state: State, settlement: Settlement, results: Sequence[Result],
         goal = Next(Work.HELD if hold else Work.DONE)
     elif state.work is Work.SENDING:
         goal = Next(settlement.next_work, None if settlement.next_work is Work.HELD else due)
+    elif state.is_kept:
+        goal = unmoved(state)
     elif state.work is Work.DONE or (state.work is Work.HELD and state.unknown and Result.UNKNOWN not in results):
         goal = Next(Work.QUEUED, due)
     else:

@@ -12,21 +12,21 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Final, TypeVar
-
-import apsw
+from typing import Final
 
 from app.kit.clock import Clock
 from app.mail.message import Work
-from app.queue import keep, listing, mailboxes, pick, reading, requests, settle, upkeep
+from app.queue import keep, listing, mailboxes, pick, reading, requests, settle, timekeeping, upkeep
 from app.queue.accept import Intake, unstage
 from app.queue.codec import instant, micros, span
 from app.queue.contract import StoreError
 from app.queue.disk import Disk
 from app.queue.engine import Opened, open_file, open_reader
+from app.queue.memory import quotas_of
 from app.queue.readers import Readers
 from app.queue.rows import (
     Accepted,
+    ClockSeen,
     Expired,
     KeyReused,
     LaneState,
@@ -37,14 +37,16 @@ from app.queue.rows import (
     ParkedRow,
     Picked,
     PickRequest,
+    QuotaPolicy,
+    QuotaState,
     Replayed,
     Settled,
     Settlement,
 )
+from app.queue.senders import SqliteSenders
 from app.queue.views import Change, Counts, EventView, ListQuery, MessageView, Page
-from app.queue.writer import Observe, Reach, Writer, translated
+from app.queue.writer import Observe, Reach, Writer
 
-T = TypeVar("T")
 _READERS: Final = 2
 
 
@@ -63,6 +65,7 @@ class SqliteStore:
         self._writer = writer
         self._readers = readers
         self._intake = intake
+        self.senders = SqliteSenders(writer, readers)
         self._disk = disk
 
     def __repr__(self) -> str:
@@ -127,6 +130,14 @@ class SqliteStore:
         weight = sum(map(len, new.content or ()))
         return await self._writer.do("accept", lambda t: self._intake.accept(t, new), weight)
 
+    async def quotas(self, tenant: str, policies: Sequence[QuotaPolicy], now: datetime) -> Sequence[QuotaState]:
+        """Return what is left of a tenant's windows."""
+        at = micros(now)
+        known = self._opened.memory.quotas(tenant, policies, at)
+        if known is not None:
+            return known
+        return await self._readers.do(lambda db: quotas_of(db, tenant, policies, at))
+
     async def replay(
         self, tenant: str, route: str, key: str, fingerprint: bytes, now: datetime
     ) -> Replayed | KeyReused | None:
@@ -178,6 +189,23 @@ class SqliteStore:
     async def next_expiry(self) -> datetime | None:
         """Return when the next waiting message expires."""
         return await self._readers.do(requests.next_expiry)
+
+    async def clock_seen(self) -> ClockSeen | None:
+        """Return how the clocks stood to each other when last kept."""
+        return await self._readers.do(timekeeping.seen)
+
+    async def see_clock(self, clocks: ClockSeen) -> None:
+        """Keep how the clocks stand to each other."""
+        await self._writer.do("clock", lambda t: timekeeping.see(t, clocks))
+
+    async def move_due(self, after: datetime, by: timedelta) -> int:
+        """Move the due times that lie after an instant, but for those a caller named, in steps."""
+        found = await self._readers.do(lambda db: timekeeping.due_after(db, micros(after)))
+        moved = 0
+        for start in range(0, len(found), timekeeping.STEP_ROWS):
+            step = found[start : start + timekeeping.STEP_ROWS]
+            moved += await self._writer.do("clock", partial(timekeeping.move_step, found=step, by=span(by)))
+        return moved
 
     # -- by request
 
@@ -261,21 +289,11 @@ class SqliteStore:
 
     async def backup(self, target: Path) -> None:
         """Write a consistent copy to ``target`` while the store is in use. Raises ``StoreError``."""
-        await self._apart(partial(upkeep.copy, self._opened.path, target, self._vfs))
+        await asyncio.to_thread(upkeep.copy, self._opened.path, target, self._vfs)
 
     async def check(self) -> tuple[str, ...]:
         """Return what is wrong with the store, a sentence each; empty: nothing. Raises ``StoreError``."""
-        return await self._apart(partial(upkeep.problems, self._opened.path, self._vfs))
-
-    @staticmethod
-    async def _apart(work: Callable[[], T]) -> T:
-        """Do something long on a connection of its own, in a thread of its own."""
-        try:
-            return await asyncio.to_thread(work)
-        except apsw.Error as error:
-            raise translated(error) from error
-        except OSError as error:
-            raise StoreError("storage-unavailable", str(error)) from error
+        return await asyncio.to_thread(upkeep.problems, self._opened.path, self._vfs)
 
     async def erase_content(self, now: datetime, sent: timedelta, other: timedelta, limit: int) -> int:
         """Erase content of done messages past its retention, in steps; spare pages go back to the disk."""

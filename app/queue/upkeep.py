@@ -1,8 +1,13 @@
-"""Copies a store while it is in use, and checks that it is whole."""
+"""Copies a store while it is in use, and checks that it is whole.
+
+Both read on a connection of their own, so they need neither the lock nor the process that has the store open.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -10,6 +15,7 @@ import apsw
 
 from app.queue.asking import rows, value
 from app.queue.engine import open_reader
+from app.queue.writer import translated
 
 # Pages copied at a time; the copy is of one moment all the same.
 _STEP_PAGES: Final = 4096
@@ -58,13 +64,24 @@ INVARIANTS: Final = {
 }
 
 
-def copy(store: Path, target: Path, vfs: str | None) -> None:
+def copy(store: Path, target: Path, vfs: str | None = None) -> None:
     """Write a copy of the store as it is now to ``target``, in its place only once it is whole and on disk.
 
-    Blocks; the store goes on meanwhile. Raises ``OSError`` or an engine's error.
+    Blocks; the store goes on meanwhile. Raises ``StoreError`` and leaves nothing behind then.
     """
     partial = target.with_name(target.name + ".partial")
-    os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
+    with _translating():
+        try:
+            os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
+            _copy(store, partial, vfs)
+            _sync(partial)
+            partial.replace(target)
+        finally:
+            partial.unlink(missing_ok=True)
+        _sync(target.parent)
+
+
+def _copy(store: Path, partial: Path, vfs: str | None) -> None:
     source = open_reader(store, vfs)
     try:
         destination = apsw.Connection(str(partial))
@@ -81,9 +98,14 @@ def copy(store: Path, target: Path, vfs: str | None) -> None:
             destination.close()
     finally:
         source.close()
-    _sync(partial)
-    partial.replace(target)
-    _sync(target.parent)
+
+
+@contextmanager
+def _translating() -> Iterator[None]:
+    try:
+        yield
+    except (apsw.Error, OSError) as error:
+        raise translated(error) from error
 
 
 def _sync(path: Path) -> None:
@@ -94,15 +116,19 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
-def problems(store: Path, vfs: str | None) -> tuple[str, ...]:
-    """Return what is wrong with the store: the engine's own check, then the invariants. Blocks. Empty: nothing."""
-    db = open_reader(store, vfs)
-    try:
-        found = [line for (line,) in rows(db, "PRAGMA integrity_check") if line != "ok"]
-        for sentence, statement in INVARIANTS.items():
-            count = value(db, statement)
-            if count:
-                found.append(f"{count} {sentence}")
-        return tuple(found)
-    finally:
-        db.close()
+def problems(store: Path, vfs: str | None = None) -> tuple[str, ...]:
+    """Return what is wrong with the store: the engine's own check, then the invariants. Empty: nothing.
+
+    Blocks. Raises ``StoreError``.
+    """
+    with _translating():
+        db = open_reader(store, vfs)
+        try:
+            found = [line for (line,) in rows(db, "PRAGMA integrity_check") if line != "ok"]
+            for sentence, statement in INVARIANTS.items():
+                count = value(db, statement)
+                if count:
+                    found.append(f"{count} {sentence}")
+            return tuple(found)
+        finally:
+            db.close()

@@ -8,7 +8,7 @@ exact where traffic is thin.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -59,13 +59,21 @@ class _Window:
         """Say what is left at ``now`` and when ``wanted`` units have room."""
         while self._steps and self._steps[0].last + self.length <= now:
             self._used -= self._steps.popleft().count
-        remaining = max(0, self.policy.quota - self._used)
-        return QuotaState(self.policy, remaining, self._seconds_until(now, self._used + wanted - self.policy.quota))
+        return self._told(self._steps, self._used, now, wanted)
 
-    def _seconds_until(self, now: int, over: int) -> int:
+    def glance(self, now: int) -> QuotaState:
+        """Say what ``state`` does for one unit and change nothing, so that any thread may ask."""
+        steps = [step for step in list(self._steps) if step.last + self.length > now]
+        return self._told(steps, sum(step.count for step in steps), now, 1)
+
+    def _told(self, steps: Iterable[_Step], used: int, now: int, wanted: int) -> QuotaState:
+        remaining = max(0, self.policy.quota - used)
+        return QuotaState(self.policy, remaining, self._seconds_until(steps, now, used + wanted - self.policy.quota))
+
+    def _seconds_until(self, steps: Iterable[_Step], now: int, over: int) -> int:
         if over <= 0:
             return 0
-        for step in self._steps:
+        for step in steps:
             over -= step.count
             if over <= 0:
                 return max(1, -((now - step.last - self.length) // SECOND))
@@ -94,6 +102,12 @@ class Windows:
         for window in found:
             window.add(now, window.units(recipients))
         return [window.state(now, 1) for window in found]
+
+    def glance(self, tenant: int, policies: Sequence[QuotaPolicy], now: int) -> list[QuotaState] | None:
+        """Return what is left at ``now`` without reading a row, for any thread; None where the rows must be asked."""
+        found = [self._windows.get((tenant, policy)) for policy in policies]
+        known = [window for window in found if window is not None and window.newest <= now + SECOND]
+        return [window.glance(now) for window in known] if len(known) == len(found) else None
 
     def _window(self, tenant: int, policy: QuotaPolicy, now: int) -> _Window:
         window = self._windows.get((tenant, policy))

@@ -12,6 +12,7 @@ from pathlib import Path
 from pydantic import ValidationError
 from pydantic_settings import DotEnvSettingsSource
 
+from app.mail.replies.operator import RowFaults
 from app.settings.checks import check_across
 from app.settings.faults import ConfigurationFaults, Fault, fault_at, suggestion, translate, why, with_variables
 from app.settings.files import check_files
@@ -50,9 +51,19 @@ def load(config_path: Path, environ: Mapping[str, str], *, dotenv: bool = False)
         settings = Settings(**known)
     except ValidationError as error:
         faults += translate(error, Settings)
+    if settings is not None:
+        try:
+            settings.catalogue()
+        except RowFaults as error:
+            faults += [_fault_of_row(found) for found in error.faults]
     if settings is None or faults:
         raise ConfigurationFaults(with_variables(faults, tree.variables))
     return settings
+
+
+def _fault_of_row(found: str) -> Fault:
+    place, _, problem = found.partition(": ")
+    return Fault(place, problem, "mend the row")
 
 
 def _dotenv(faults: list[Fault]) -> dict[str, str]:

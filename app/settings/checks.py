@@ -28,6 +28,7 @@ def check_across(values: Values) -> list[Fault]:
         _accounts_are_single,
         _senders_are_covered,
         _key_ids_are_single,
+        _operators_are_whole,
         _listeners_differ,
         _bodies_fit,
     )
@@ -169,6 +170,14 @@ def _key_ids_are_single(values: Values) -> Iterator[Fault]:
         if first != place:
             problem = f"is the id of {write_place(first[:-1])} too"
             yield fault_at(place, problem, "make another key by postroom keys new; each is used by one owner")
+
+
+def _operators_are_whole(values: Values) -> Iterator[Fault]:
+    keys = _table(values, "server").get("admin_keys")
+    for index, key in enumerate(keys if isinstance(keys, list) else ()):
+        if isinstance(key, dict) and "scopes" in key:
+            problem = "is of no use to an operator's key, which opens the management listener as a whole"
+            yield fault_at(("server", "admin_keys", index, "scopes"), problem, "remove it")
 
 
 def _listeners_differ(values: Values) -> Iterator[Fault]:

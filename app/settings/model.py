@@ -14,8 +14,10 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from app.mail.replies import CATALOGUE
+from app.mail.replies.operator import operator_rows
 from app.mail.reply import Phase
-from app.mail.rule import Outcome, Scope
+from app.mail.rule import Outcome, Row, Scope
 from app.settings.connections import Connection
 from app.settings.mailboxes import Key, Mailbox, Tenant
 from app.settings.plans import MailboxPlan, plan_mailbox
@@ -238,6 +240,10 @@ class Settings(BaseSettings):
             plan_mailbox(name, mailbox, self.connections[mailbox.connection])
             for name, mailbox in self.mailboxes.items()
         )
+
+    def catalogue(self) -> tuple[Row, ...]:
+        """Return the rows by which replies are judged: those of the configuration first. Raises ``RowFaults``."""
+        return (*operator_rows([row.model_dump() for row in self.replies]), *CATALOGUE)
 
     def key_ring(self) -> KeyRing:
         """Return every key of tenants and operators."""

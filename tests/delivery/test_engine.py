@@ -70,7 +70,9 @@ async def engine_over(folder: Path, clock: SystemClock, parked: ParkedRow | None
     (folder / "postroom.toml").write_text(CONFIGURATION)
     settings = load(folder / "postroom.toml", {})
     plans = settings.mailbox_plans()
-    spec = MailboxSpec("noreply", SENDER, "hop", "password", Limits(messages_per_minute=30), lambda: b"secret-5")
+    spec = MailboxSpec(
+        "noreply", SENDER, "hop", "password", Limits(messages_per_minute=30), frozenset(), lambda: b"secret-5"
+    )
     desk = Desk(spec, Unreachable(), Ledger(Budget(30, 100)))
     store = await SqliteStore.open(folder / "store.db", clock=clock, queue_limit=0, disk_floor=0)
     try:

@@ -10,6 +10,7 @@ from app.settings import ConfigurationFaults, Fault, load
 from tests.support.configuration import GOOD, HASH, KEY, SECRET, changed, faults_of
 
 PASSWORD = f'method = "password", password = "{SECRET}"'
+SCOPED = KEY.replace(" }", ', scopes = ["messages:read"] }')
 CONNECTION_2 = '\n[mailboxes.second]\naddress = "second@contoso.test"\nconnection = "contoso"\n'
 
 FAULTS = [
@@ -41,6 +42,7 @@ FAULTS = [
     (changed(f"[{KEY}]", f"[{KEY}, {KEY}]"), "tenants.billing.keys[1].id", "tenants.billing.keys[0] too"),
     (GOOD + f"[server]\nadmin_keys = [{KEY}]\n", "tenants.billing.keys[0].id", "server.admin_keys[0] too"),
     (GOOD + f"[tenants.other]\nkeys = [{KEY}]\n", "tenants.other.keys[0].id", "is the id of"),
+    (changed(f"[{KEY}]", "[]") + f"[server]\nadmin_keys = [{SCOPED}]\n", "server.admin_keys[0].scopes", "of no use"),
     (changed("4Tn2kQ9xWb7d", "short"), "tenants.billing.keys[0].id", "right form"),
     (changed(HASH, "0f0f"), "tenants.billing.keys[0].hash", "right form"),
     (changed("[mailboxes.noreply]", "[mailboxes.No-Reply]"), "mailboxes.No-Reply", "not a name"),

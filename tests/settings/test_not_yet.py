@@ -25,7 +25,6 @@ def _admin(more: str) -> str:
 SAMPLES = {
     "server.trusted_proxies": (GOOD + '[server]\ntrusted_proxies = ["10.0.0.0/8"]\n', "server.trusted_proxies"),
     "server.redirect_all_to": (GOOD + '[server]\nredirect_all_to = "me@contoso.test"\n', "server.redirect_all_to"),
-    "server.admin_keys.*.scopes": (_admin('scopes = ["messages:read"]'), "server.admin_keys[0].scopes"),
     "server.admin_keys.*.expires_at": (_admin("expires_at = 2027-01-31"), "server.admin_keys[0].expires_at"),
     "server.admin_keys.*.networks": (_admin('networks = ["10.0.0.0/8"]'), "server.admin_keys[0].networks"),
     "store.url": (changed("sqlite:///postroom.db", "postgresql://h/d"), "store.url"),
@@ -46,7 +45,10 @@ SAMPLES = {
         "tenants.billing.limits.messages_per_minute",
     ),
     "tenants.*.allowed_networks": (GOOD + 'allowed_networks = ["10.0.0.0/8"]\n', "tenants.billing.allowed_networks"),
-    "replies": (GOOD + '\n[[replies]]\noutcome = "sent"\nscope = "message"\n', "replies"),
+    "replies": (
+        GOOD + '\n[[replies]]\ncode = 451\noutcome = "deferred"\nscope = "message"\n',
+        "replies",
+    ),
 }
 
 
