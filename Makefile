@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
 
-.PHONY: run demo test lint check bench format generated lock clean
+.PHONY: run demo test interop image lint check bench crash format generated lock clean
 
 run: $(RUNTIME) ## start emulator and service, send one message, keep serving
 	@$(BIN)/python deploy/dev/demo.py --keep
@@ -15,8 +15,15 @@ run: $(RUNTIME) ## start emulator and service, send one message, keep serving
 demo: $(RUNTIME) ## the same, exit 0 when the message was sent
 	@$(BIN)/python deploy/dev/demo.py
 
-test: $(DEV) ## every test
+test: $(DEV) ## every test that runs anywhere
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+
+# As root, on a Debian 12 on which deploy/ci/packages.sh has been run.
+interop: $(DEV) ## the tests against servers and programs that are not ours
+	$(BIN)/python -m pytest -m programs -n 2 --dist loadfile tests/interop tests/deploy $(ARGS)
+
+image: $(DEV) ## the Dockerfile's and the compose file's steps without a container engine
+	$(BIN)/python deploy/ci/image.py
 
 lint: $(DEV) ## style
 	$(BIN)/ruff check .
@@ -29,6 +36,9 @@ check: $(DEV) ## types, import layers, generated files
 
 bench: $(DEV) ## measure against the neighbours, as ratios (ARGS=--quick: one short round)
 	$(BIN)/python bench/run.py $(ARGS)
+
+crash: $(DEV) ## kill it 500 times and restart it 20 times within two minutes, and count (ARGS="--kills 100")
+	$(BIN)/python deploy/dev/crash.py $(ARGS)
 
 format: $(DEV)
 	$(BIN)/ruff check --fix-only .

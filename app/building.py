@@ -7,21 +7,25 @@ from __future__ import annotations
 
 import asyncio
 import random
-import socket
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from app.delivery.aftermath import Aftermath
+from app.delivery.audit import Audit
 from app.delivery.board import Board
 from app.delivery.courier import Courier, Rules
-from app.delivery.desk import Desk, MailboxSpec
+from app.delivery.desks import Desks
+from app.delivery.doorkeeper import Doorkeeper
 from app.delivery.engine import Engine
+from app.delivery.expiries import Expiries
 from app.delivery.forecast import Forecaster
 from app.delivery.gates import Gates
-from app.delivery.ledger import Budget, Ledger
 from app.delivery.parking import Parking
+from app.delivery.pauses import Pauses
+from app.delivery.proving import Proving
+from app.delivery.recovery import Recovery
 from app.delivery.reporter import Reporter
 from app.delivery.routes import Routes, Turns
+from app.delivery.senders import Senders
 from app.delivery.settling import RetryPlan
 from app.delivery.timekeeper import Timekeeper
 from app.intake.rules import TenantRules
@@ -30,134 +34,15 @@ from app.kit.clock import Clock
 from app.kit.failpoints import Failpoints
 from app.kit.metrics import Metrics
 from app.mail.compose import date_line
-from app.mail.credential import Credential, PasswordCredential, TokenCredential
-from app.mail.message import Priority
-from app.mail.senders import Cover, Directory
+from app.mail.senders import Directory
 from app.queue.contract import QueueStore
+from app.queue.housekeeping import Retention
 from app.queue.rows import QuotaPolicy
 from app.settings import MailboxPlan, Settings
-from app.settings.checks import is_covered
 from app.settings.mailboxes import Tenant
-from app.signin.methods import SignIn
-from app.signin.tokens import Tokens, build_tokens
-from app.smtp import Observer, Pool, Target, Timeouts, tls_context
 
 _MINUTE = 60
 _DAY = 86_400
-
-
-@dataclass(frozen=True, slots=True)
-class Figures(Observer):
-    """Counts what the wire tells."""
-
-    metrics: Metrics
-
-    def connected(self, seconds: float, greeting: str) -> None:  # noqa: ARG002 - the interface of the wire
-        """Count the time of a connection."""
-        self.metrics.smtp_duration("connect").observe(seconds)
-
-    def signed_in(self, seconds: float) -> None:
-        """Count the time of a sign-in."""
-        self.metrics.smtp_duration("auth").observe(seconds)
-
-    def connect_failed(self, reason: str) -> None:
-        """Nothing: delivery counts failures, by mailbox."""
-
-    def transaction(self, envelope: float, content: float) -> None:
-        """Count the time from the first command to the reply to the dot."""
-        self.metrics.smtp_duration("data").observe(envelope + content)
-
-    def closed(self, reason: str) -> None:
-        """Nothing: the gauge of open sessions is read when asked for."""
-
-
-def make_tokens(plans: tuple[MailboxPlan, ...], clock: Clock, metrics: Metrics) -> dict[SignIn, Tokens]:
-    """Return one source of tokens for each distinct way of signing in."""
-    ways = {plan.sign_in for plan in plans if plan.sign_in is not None}
-
-    def observe(result: str) -> None:
-        metrics.token_refresh(result).inc()
-
-    return {way: build_tokens(way, clock, observe) for way in ways}
-
-
-def make_desk(
-    plan: MailboxPlan,
-    settings: Settings,
-    own_domains: frozenset[str],
-    tokens: Mapping[SignIn, Tokens],
-    clock: Clock,
-    metrics: Metrics,
-) -> Desk:
-    """Return one mailbox, ready to work. Raises ``OSError`` where its extra trust cannot be read."""
-    delivery, connection = settings.delivery, plan.connection
-    timeouts = delivery.timeouts
-    target = Target(
-        host=connection.host,
-        port=connection.port,
-        tls=tls_context(connection.ca_file),
-        pipelining=connection.pipelining,
-        ehlo_name=socket.gethostname() or "postroom",
-        timeouts=Timeouts(
-            connect=timeouts.connect.total_seconds(),
-            command=timeouts.command.total_seconds(),
-            data=timeouts.data.total_seconds(),
-            final=timeouts.final.total_seconds(),
-        ),
-    )
-    pool = Pool(
-        plan.name,
-        target,
-        _credential(plan, tokens),
-        limit=plan.limits.sessions,
-        idle_seconds=delivery.session_idle.total_seconds(),
-        age_seconds=delivery.session_age.total_seconds(),
-        clock=clock,
-        observe=Figures(metrics),
-    )
-    spec = MailboxSpec(
-        name=plan.name,
-        address=str(plan.address),
-        connection=plan.connection_name,
-        sign_in=plan.method,
-        limits=plan.limits,
-        own_domains=own_domains,
-        credential=lambda: _credential_mark(plan, tokens),
-    )
-    budget = Budget(plan.limits.messages_per_minute, plan.limits.recipients_per_day, plan.soft_stop)
-    desk = Desk(spec, pool, Ledger(budget))
-    desk.urgent_granted = carries_urgent(plan.cover, settings.tenants.values())
-    return desk
-
-
-def carries_urgent(cover: Cover, tenants: Iterable[Tenant]) -> bool:
-    """Whether a tenant that was granted urgent mail may send through a mailbox."""
-    urgent = [pattern for tenant in tenants if Priority.URGENT in tenant.granted for pattern in tenant.senders]
-    covered = (cover.address, *cover.send_as)
-    return any(is_covered(sender, own) for sender in urgent for own in covered)
-
-
-def _credential(plan: MailboxPlan, tokens: Mapping[SignIn, Tokens]) -> Credential:
-    username = plan.username or str(plan.address)
-    if plan.sign_in is not None:
-        return TokenCredential(username, tokens[plan.sign_in])
-    assert plan.password is not None  # noqa: S101 - the settings have checked it
-    return PasswordCredential(username, plan.password)
-
-
-def _credential_mark(plan: MailboxPlan, tokens: Mapping[SignIn, Tokens]) -> bytes:
-    """Return what the keyed fingerprint of a mailbox's credential is made of."""
-    username = (plan.username or "").encode()
-    if plan.sign_in is not None:
-        return username + b"\0" + tokens[plan.sign_in].mark
-    secret = plan.password.get_secret_value().encode() if plan.password else b""
-    return username + b"\0" + secret
-
-
-def domains_of(plans: tuple[MailboxPlan, ...], connection: str) -> frozenset[str]:
-    """Return the domains that are the organisation's own as far as a connection shows."""
-    mine = [plan for plan in plans if plan.connection_name == connection]
-    return frozenset(pattern.domain for plan in mine for pattern in (plan.address, *plan.send_as))
 
 
 def make_directory(plans: tuple[MailboxPlan, ...]) -> Directory:
@@ -180,20 +65,57 @@ def make_tenant(name: str, tenant: Tenant) -> TenantRules:
     )
 
 
+def make_tenants(settings: Settings) -> dict[str, TenantRules]:
+    """Return what every tenant may do, by name."""
+    return {name: make_tenant(name, tenant) for name, tenant in settings.tenants.items()}
+
+
+def make_rules(settings: Settings) -> Rules:
+    """Return what was promised about retries, unknown outcomes and the meaning of replies."""
+    retry = RetryPlan(tuple(wait.total_seconds() for wait in settings.delivery.retry), settings.delivery.jitter)
+    policies = {name: tenant.policy for name, tenant in settings.tenants.items()}
+    return Rules(retry, policies, settings.catalogue())
+
+
+def make_retention(settings: Settings) -> Retention:
+    """Return how long things are kept."""
+    kept = settings.store.content_retention
+    return Retention(kept.sent, kept.other, settings.store.metadata_retention, settings.server.idempotency_retention)
+
+
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """Delivery, built: the engine and what others ask of it."""
+    """Delivery, built: the engine and what others ask of it. ``share`` is by tenant and has every one of them."""
 
     engine: Engine
     forecaster: Forecaster
-    directory: Directory
-    desks: Mapping[str, Desk]
+    recovery: Recovery
+    doorkeeper: Doorkeeper
+    expiries: Expiries
+    pauses: Pauses
+    routes: Routes
+    courier: Courier
+    parking: Parking
+    share: dict[str, float]
+
+    def reconfigure(self, settings: Settings, directory: Directory) -> None:
+        """Go on with another configuration; the desks have been made to fit it."""
+        self.share.clear()
+        self.share.update(make_shares(settings))
+        self.routes.reconfigure(directory)
+        self.courier.rules = make_rules(settings)
+        self.parking.catalogue = self.courier.rules.catalogue
+
+
+def make_shares(settings: Settings) -> dict[str, float]:
+    """Return each tenant's weight under a mailbox's budget."""
+    return {name: float(tenant.share) for name, tenant in settings.tenants.items()}
 
 
 def make_sending(
     settings: Settings,
-    plans: tuple[MailboxPlan, ...],
-    desks: Mapping[str, Desk],
+    directory: Directory,
+    desks: Desks,
     store: QueueStore,
     clock: Clock,
     bells: Bells,
@@ -201,31 +123,52 @@ def make_sending(
     failpoints: Failpoints | None = None,
 ) -> Sending:
     """Return delivery over a store and its mailboxes."""
-    share = {name: float(tenant.share) for name, tenant in settings.tenants.items()}
-    directory = make_directory(plans)
+    share = make_shares(settings)
     board = Board()
     routes = Routes(directory, desks)
-    gates = Gates()
-    turns = Turns(board, routes, share, gates)
     reporter = Reporter(metrics)
-    catalogue = settings.catalogue()
-    parking = Parking(store, clock, reporter, catalogue)
     wake = asyncio.Event()
-    retry = RetryPlan(tuple(wait.total_seconds() for wait in settings.delivery.retry), settings.delivery.jitter)
+    senders = Senders(
+        store=store.senders,
+        audit=Audit(store.first_aid, clock),
+        routes=routes,
+        clock=clock,
+        reporter=reporter,
+        wake=wake.set,
+    )
+    pauses = Pauses(store.first_aid, clock, wake.set)
+    proving = Proving(desks)
+    gates = Gates([pauses, senders, proving])
+    turns = Turns(board, routes, share, gates)
+    rules = make_rules(settings)
+    parking = Parking(store, clock, reporter, rules.catalogue)
     chance = random.Random()  # noqa: S311 - spreads retries, guards nothing
     courier = Courier(
         store=store,
         board=board,
         turns=turns,
         aftermath=Aftermath(desks, parking, reporter, clock),
+        senders=senders,
         reporter=reporter,
         bells=bells,
         clock=clock,
-        rules=Rules(retry, {name: tenant.policy for name, tenant in settings.tenants.items()}, catalogue),
+        rules=rules,
         chance=chance.random,
         date_line=date_line,
         wake=wake.set,
         reach=(failpoints or Failpoints()).reach,
+    )
+    timekeeper = Timekeeper(store, clock, reporter)
+    doorkeeper = Doorkeeper(desks, parking, proving, reporter, clock, wake.set)
+    recovery = Recovery(
+        store=store,
+        desks=desks,
+        courier=courier,
+        doorkeeper=doorkeeper,
+        parking=parking,
+        senders=senders,
+        timekeeper=timekeeper,
+        clock=clock,
     )
     engine = Engine(
         store=store,
@@ -235,10 +178,25 @@ def make_sending(
         gates=gates,
         courier=courier,
         parking=parking,
-        timekeeper=Timekeeper(store, clock, reporter),
+        doorkeeper=doorkeeper,
+        recovery=recovery,
+        senders=senders,
+        timekeeper=timekeeper,
         reporter=reporter,
         bells=bells,
         clock=clock,
         wake=wake,
     )
-    return Sending(engine, Forecaster(board, routes, share, gates, clock), directory, desks)
+    forecaster = Forecaster(board, routes, share, gates, clock)
+    return Sending(
+        engine=engine,
+        forecaster=forecaster,
+        recovery=recovery,
+        doorkeeper=doorkeeper,
+        expiries=Expiries(desks, reporter, clock),
+        pauses=pauses,
+        routes=routes,
+        courier=courier,
+        parking=parking,
+        share=share,
+    )

@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 if TYPE_CHECKING:
     from app.settings import ConfigurationFaults, Settings
 
+EXIT_FAILED = 1
 EXIT_CONFIGURATION = 2
 EXIT_CANNOT_START = 3
 
@@ -40,9 +41,21 @@ app.add_typer(keys_app, name="keys")
 
 def main() -> None:
     """Run the command line (the console script ``postroom``)."""
+    from app.cli_doctor import doctor, setup_app
     from app.cli_mailboxes import mailbox_app
+    from app.cli_queue import audit, queue_app
+    from app.cli_senders import sender_app
+    from app.cli_store import store_app
+    from app.cli_tenants import tenant_app
 
+    app.command()(doctor)
     app.add_typer(mailbox_app, name="mailbox")
+    app.add_typer(setup_app, name="setup")
+    app.add_typer(queue_app, name="queue")
+    app.add_typer(tenant_app, name="tenant")
+    app.add_typer(sender_app, name="sender")
+    app.command("audit")(audit)
+    app.add_typer(store_app, name="store")
     app()
 
 
@@ -63,15 +76,27 @@ def print_faults(path: Path, error: ConfigurationFaults) -> None:
     typer.echo(f"{path}: {count}\n\n{error}", err=True)
 
 
+def fail(text: str, code: int) -> NoReturn:
+    """Print a sentence on stderr and exit with ``code``."""
+    typer.echo(f"postroom: {text}", err=True)
+    raise typer.Exit(code)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"postroom {version('postroom')}")
+        raise typer.Exit
+
+
 @app.callback()
 def _root(
-    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.", is_eager=True)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_show_version)
+    ] = False,
 ) -> None:
-    if version:
-        from importlib.metadata import version as version_of
-
-        typer.echo(f"postroom {version_of('postroom')}")
-        raise typer.Exit
+    pass
 
 
 @app.command()
@@ -87,9 +112,12 @@ def serve(
         _check_failpoints(failpoints, dev=dev)
     settings = load_settings(config, dotenv=dev)
 
+    from app.main import Reload
     from app.main import serve as run
+    from app.settings import load
 
-    raise typer.Exit(run(settings, failpoints=failpoints))
+    reload = Reload(config, lambda: load(config, os.environ, dotenv=dev))
+    raise typer.Exit(run(settings, reload, failpoints=failpoints))
 
 
 def _check_failpoints(failpoints: str, *, dev: bool) -> None:

@@ -14,6 +14,7 @@ from app.api.reader import JsonReader
 from app.api.reading import message_id_of
 from app.api.refusals import as_problems, within
 from app.api.schemas import HORIZON, RescheduleIn, ResolveIn
+from app.api.sending import check_coding
 from app.api.services import ApiServices
 from app.api.views import encode, message_view
 from app.queue.views import Change, MessageView
@@ -44,7 +45,7 @@ class Acting:
         tenant, message, now = self._named(request, SEND)
         with as_problems():
             async with within(_PATIENCE):
-                change = await self._services.store.retry(tenant, message, now, now + self._services.lifetime)
+                change = await self._services.store.retry(tenant, message, now, now + self._services.lifetime())
         return self._told(change, "nothing-to-retry", now)
 
     async def resolve(self, request: Request) -> Response:
@@ -78,15 +79,16 @@ class Acting:
 
     async def _document(self, request: Request) -> dict[str, object]:
         call = call_of(request)
+        check_coding(call)
         if (call.header(b"content-type") or "").partition(";")[0].strip().lower() != "application/json":
             raise Problem("unsupported-media-type", "send application/json")
         return await self._reader.read(await call.body.read())
 
     def _expiry(self, view: MessageView, at: datetime) -> datetime:
         """Return when a message moved to ``at`` expires: an expiry of the caller's own stays, the usual one moves."""
-        usual = max(view.scheduled_at or view.created_at, view.created_at) + self._services.lifetime
+        usual = max(view.scheduled_at or view.created_at, view.created_at) + self._services.lifetime()
         if view.expires_at == usual:
-            return at + self._services.lifetime
+            return at + self._services.lifetime()
         if view.expires_at <= at:
             raise invalid([Fault("#/scheduled_at", "order", "is not before the message's expires_at")])
         return view.expires_at

@@ -9,11 +9,16 @@ from starlette.responses import HTMLResponse, Response
 
 from app.api.acting import Acting
 from app.api.docs_page import docs_page
+from app.api.doctoring import Doctoring
+from app.api.first_aid import FirstAidRoutes
+from app.api.inside import Inside
+from app.api.limits import with_limits
 from app.api.mailboxes import Mailboxes
 from app.api.openapi import document
 from app.api.operations import OPERATIONS
 from app.api.reader import JsonReader
 from app.api.reading import Reading
+from app.api.senders import SenderRoutes
 from app.api.sending import ROUTE, Sending
 from app.api.services import ApiServices, ManagementServices
 from app.api.views import encode
@@ -48,6 +53,7 @@ def create_api(services: ApiServices) -> Guard:
         "retryMessage": acting.retry,
         "resolveMessage": acting.resolve,
     }
+    endpoints = {name: with_limits(endpoint, services.intake) for name, endpoint in endpoints.items()}
     for operation in OPERATIONS:
         app.add_api_route(operation.path, endpoints[operation.id], methods=[operation.method], name=operation.id)
     if services.with_docs:
@@ -66,17 +72,17 @@ def create_api(services: ApiServices) -> Guard:
         trusted=services.trusted_proxies,
         is_open=frozenset({OPENAPI_PATH}) if services.with_docs else frozenset(),
     )
-    return Guard(app, gate, shortcuts={("POST", ROUTE): sending.post})
+    return Guard(app, gate, shortcuts={("POST", ROUTE): endpoints["sendMessage"]})
+
+
+def create_inside(services: ManagementServices, who: str) -> Inside:
+    """Return the operators' routes for a caller inside this process, who needs no key."""
+    return Inside(_operators(services), who)
 
 
 def create_management(services: ManagementServices) -> Guard:
-    """Return what the management listener serves: health, metrics, and mailboxes for operators' keys."""
-    app = _application()
-    mailboxes = Mailboxes(services.operators)
-    app.add_api_route("/v1/mailboxes", mailboxes.list, methods=["GET"])
-    app.add_api_route("/v1/mailboxes/{name}", mailboxes.get, methods=["GET"])
-    app.add_api_route("/v1/mailboxes/{name}/park", mailboxes.park, methods=["POST"])
-    app.add_api_route("/v1/mailboxes/{name}/resume", mailboxes.resume, methods=["POST"])
+    """Return what the management listener serves: health, metrics, and the operators' routes for their keys."""
+    app = _operators(services)
     health = Health(services.state, services.probe, services.alive, services.clock)
     app.router.routes += health_routes(health, verbose=True)
     app.router.routes.append(metrics_route(services.metrics.registry, services.refresh))
@@ -93,6 +99,32 @@ def create_management(services: ManagementServices) -> Guard:
         closes=False,
     )
     return Guard(app, gate)
+
+
+def _operators(services: ManagementServices) -> FastAPI:
+    """Return the operators' routes, unguarded."""
+    app = _application()
+    mailboxes = Mailboxes(services.operators)
+    app.add_api_route("/v1/mailboxes", mailboxes.list, methods=["GET"])
+    app.add_api_route("/v1/mailboxes/{name:path}", mailboxes.get, methods=["GET"])
+    app.add_api_route("/v1/mailboxes/{name:path}/park", mailboxes.park, methods=["POST"])
+    app.add_api_route("/v1/mailboxes/{name:path}/resume", mailboxes.resume, methods=["POST"])
+    senders = SenderRoutes(services.senders)
+    app.add_api_route("/v1/senders", senders.list, methods=["GET"])
+    app.add_api_route("/v1/senders/release", senders.release, methods=["POST"])
+    if services.examine is not None:
+        doctoring = Doctoring(services.examine)
+        app.add_api_route("/v1/mailboxes/{name:path}/doctor", doctoring.post, methods=["POST"])
+    first_aid = FirstAidRoutes(services.first_aid, services.forecast, services.clock)
+    app.add_api_route("/v1/tenants", first_aid.tenants, methods=["GET"])
+    app.add_api_route("/v1/tenants/{name}/pause", first_aid.pause, methods=["POST"])
+    app.add_api_route("/v1/tenants/{name}/resume", first_aid.resume, methods=["POST"])
+    app.add_api_route("/v1/queue", first_aid.queue, methods=["GET"])
+    app.add_api_route("/v1/queue/cancel", first_aid.cancel, methods=["POST"])
+    app.add_api_route("/v1/queue/hold", first_aid.hold, methods=["POST"])
+    app.add_api_route("/v1/queue/release", first_aid.release, methods=["POST"])
+    app.add_api_route("/v1/audit", first_aid.audit, methods=["GET"])
+    return app
 
 
 def _application() -> FastAPI:

@@ -56,7 +56,7 @@ def _known() -> Iterator[None]:
     try:
         yield
     except UnknownMailbox:
-        raise Problem("not-found") from None
+        raise Problem("not-found", "there is no mailbox of that name") from None
 
 
 def mailbox_view(view: MailboxView) -> Json:

@@ -25,8 +25,11 @@ _HEADERS: Final[dict[str, Json]] = {
         "schema": {"const": "true"},
     },
     "Preference-Applied": {"description": "The wait that was applied (RFC 7240).", "schema": {"type": "string"}},
-    "RateLimit": {"description": "What is left of the tenant's limits.", "schema": {"type": "string"}},
-    "RateLimit-Policy": {"description": "The tenant's limits.", "schema": {"type": "string"}},
+    "RateLimit": {
+        "description": "What is left of the tenant's limits, where it has any.",
+        "schema": {"type": "string"},
+    },
+    "RateLimit-Policy": {"description": "The tenant's limits, where it has any.", "schema": {"type": "string"}},
     "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}},
     "WWW-Authenticate": {"description": "How to authenticate.", "schema": {"type": "string"}},
     "X-Request-Id": {
@@ -34,6 +37,7 @@ _HEADERS: Final[dict[str, Json]] = {
         "schema": {"type": "string"},
     },
 }
+_ALWAYS: Final = ("RateLimit", "RateLimit-Policy", "X-Request-Id")
 _DESCRIPTION: Final = (
     "Takes messages of internal applications and hands them to Exchange Online. A 202 means that the message is on"
     " disk. Every recipient ends in one stated result; sent means that the server answered 250."
@@ -174,13 +178,13 @@ def _success(operation: Operation, success: Success) -> Json:
             }
     return {
         "description": success.description,
-        "headers": _named_headers(*success.headers, "X-Request-Id"),
+        "headers": _named_headers(*success.headers, *_ALWAYS),
         "content": content,
     }
 
 
 def _problems(status: int, kinds: list[Kind]) -> Json:
-    headers = ["X-Request-Id"]
+    headers = list(_ALWAYS)
     if status == 401:
         headers.append("WWW-Authenticate")
     if any(kind.retry_after for kind in kinds) or status in (429, 503):

@@ -11,6 +11,7 @@ from app.web.keys import CANCEL, CONTENT, READ, SEND
 
 #: What every operation may answer, whatever it does.
 EVERYWHERE: Final = (
+    "malformed-request",
     "unauthorized",
     "insufficient-scope",
     "network-not-allowed",
@@ -110,13 +111,13 @@ OPERATIONS: Final = (
                 200,
                 "With Prefer: wait, the whole message, done or held. With dry_run, what an acceptance would have said.",
                 "Message",
-                ("Location", "Preference-Applied", "RateLimit", "RateLimit-Policy"),
+                ("Location", "Preference-Applied"),
             ),
             Success(
                 202,
                 "Accepted, and on disk.",
                 "Acceptance",
-                ("Location", "Idempotent-Replayed", "Preference-Applied", "RateLimit", "RateLimit-Policy"),
+                ("Location", "Idempotent-Replayed", "Preference-Applied"),
             ),
         ),
         _SUBMITTING,

@@ -95,28 +95,30 @@ def read_list_query(raw: bytes, tenant: str, now: datetime) -> ListQuery:
     query = ListQuery(
         tenant=tenant,
         now=now,
-        limit=take("limit", _limit) or A_PAGE,
+        limit=take("limit", limit_of) or A_PAGE,
         after=take("after", position_of),
         before=take("before", position_of),
         status=take("status", _status),
-        to_key=take("to", _address_key),
-        sender_key=take("from", _address_key),
-        tag=take("tag", _tag),
-        created_after=take("created_after", _instant),
-        created_before=take("created_before", _instant),
+        to_key=take("to", address_key_of),
+        sender_key=take("from", address_key_of),
+        tag=take("tag", tag_of),
+        created_after=take("created_after", instant_of),
+        created_before=take("created_before", instant_of),
     )
     if faults:
         raise invalid(faults)
     return query
 
 
-def _limit(text: str) -> int:
+def limit_of(text: str) -> int:
+    """Return how many a page has; raises ``Faulty``."""
     if not (text.isascii() and text.isdigit() and len(text) <= 3 and 1 <= int(text) <= MOST_A_PAGE):
         raise faulty("range", f"must be a number from 1 to {MOST_A_PAGE}")
     return int(text)
 
 
-def _instant(text: str) -> datetime | None:
+def instant_of(text: str) -> datetime | None:
+    """Return an instant of RFC 3339 with its offset; raises ``Faulty``."""
     # A plus that was not escaped arrives as a space; before the offset it can be nothing else.
     return instant(f"{text[:-6]}+{text[-5:]}" if text[-6:-5] == " " else text)
 
@@ -127,14 +129,16 @@ def _status(text: str) -> str:
     return text
 
 
-def _address_key(text: str) -> str:
+def address_key_of(text: str) -> str:
+    """Return by what an address is found; raises ``Faulty``."""
     try:
         return parse_address(text).key
     except AddressError as error:
         raise faulty("invalid_email", str(error)) from None
 
 
-def _tag(text: str) -> tuple[str, str]:
+def tag_of(text: str) -> tuple[str, str]:
+    """Return name and value of ``NAME:VALUE``; raises ``Faulty``."""
     name, colon, value = text.partition(":")
     if not colon:
         raise faulty("tag", "must be NAME:VALUE")

@@ -10,7 +10,7 @@ from starlette.responses import Response, StreamingResponse
 from app.api.query import cursor_of, read_list_query, read_query
 from app.api.refusals import as_problems, within
 from app.api.services import ApiServices
-from app.api.views import encode, event_view, listing, message_view
+from app.api.views import encode, event_view, listing, message_view, own_addresses
 from app.kit.ids import is_id
 from app.mail.compose import date_line
 from app.queue.views import MessageView
@@ -64,9 +64,11 @@ class Reading:
         with as_problems():
             async with within(_PATIENCE, _UNAVAILABLE):
                 events = await self._services.store.events(tenant, message)
-        if events is None:
+                view = await self._services.store.message(tenant, message)
+        if events is None or view is None:
             raise Problem("not-found")
-        return _json(listing([event_view(event) for event in events], None, None))
+        own = own_addresses(view)
+        return _json(listing([event_view(event, own) for event in events], None, None))
 
     async def content(self, request: Request) -> Response:
         """Tell a message's content as it goes to the wire, while it is kept."""

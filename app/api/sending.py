@@ -10,6 +10,7 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.api import twins
 from app.api.drafting import read_model, to_draft
 from app.api.json_text import fingerprint
 from app.api.query import read_flag, read_query
@@ -17,17 +18,18 @@ from app.api.reader import JsonReader
 from app.api.refusals import TOO_SLOW, as_problems, quota_headers
 from app.api.schemas import MessageIn
 from app.api.services import ApiServices
+from app.api.twins import Patience, Twins
 from app.api.uploads import Reception
 from app.api.views import acceptance_body, dry_run_body, encode, message_view
 from app.intake.outcome import Submission, Submitted
+from app.kit.deadline import Deadline
 from app.web.call import Call, call_of
 from app.web.keys import SEND
 from app.web.problems import Fault, Problem
 
 ROUTE: Final = "/v1/messages"
 LONGEST_WAIT: Final = 30
-# Two seconds more than a twin waits for the first of its kind, so that it gets its own answer; and for a slow disk.
-_PATIENCE: Final = 12.0
+# What a large message may take longer.
 _SLOWEST_DISK: Final = 4 * 1024 * 1024
 
 _JSON: Final = re.compile(r"application/json\s*(?:;\s*charset=\"?utf-8\"?\s*)?", re.IGNORECASE)
@@ -41,6 +43,7 @@ class Sending:
     def __init__(self, services: ApiServices, reader: JsonReader) -> None:
         self._services = services
         self._reader = reader
+        self._twins = Twins()
 
     async def post(self, request: Request) -> Response:
         """Take a message in."""
@@ -51,18 +54,25 @@ class Sending:
         key = idempotency_key(request)
         if is_dry:
             key = None  # leaves nothing that could be repeated
-        content_type = call.header(b"content-type") or ""
+        check_coding(call)
         with as_problems():
-            if _JSON.fullmatch(content_type):
-                submitted = await self._from_json(call, key, is_dry)
-            elif content_type.lower().startswith("multipart/form-data"):
-                submitted = await self._from_parts(call, content_type, key, is_dry)
+            if key is None:
+                submitted = await self._take(call, key, twins.FIRST, is_dry)
             else:
-                raise Problem("unsupported-media-type", "send application/json or multipart/form-data")
+                with self._twins.named(call.caller().tenant or "", key) as patience:
+                    submitted = await self._take(call, key, patience, is_dry)
         self._services.failpoints.reach("accept-before-answer")
         return await self._answer(call, submitted, is_dry)
 
-    async def _from_json(self, call: Call, key: str | None, is_dry: bool) -> Submitted:
+    async def _take(self, call: Call, key: str | None, patience: Patience, is_dry: bool) -> Submitted:
+        content_type = call.header(b"content-type") or ""
+        if _JSON.fullmatch(content_type):
+            return await self._from_json(call, key, patience, is_dry)
+        if content_type.lower().startswith("multipart/form-data"):
+            return await self._from_parts(call, content_type, key, patience, is_dry)
+        raise Problem("unsupported-media-type", "send application/json or multipart/form-data")
+
+    async def _from_json(self, call: Call, key: str | None, patience: Patience, is_dry: bool) -> Submitted:
         body = await call.body.read()
         octets = len(body)
         document = await self._reader.read(body)
@@ -77,18 +87,20 @@ class Sending:
         submission = self._submission(call, key, mark)
         render = dry_run_body if is_dry else acceptance_body
         try:
-            async with asyncio.timeout(_PATIENCE + octets / _SLOWEST_DISK):
+            with Deadline(patience.seconds + octets / _SLOWEST_DISK):
                 return await self._services.intake.submit(submission, draft, render, dry_run=is_dry)
         except TimeoutError:
-            raise Problem("commit-uncertain", TOO_SLOW) from None
+            raise Problem(patience.problem, TOO_SLOW) from None
 
-    async def _from_parts(self, call: Call, content_type: str, key: str | None, is_dry: bool) -> Submitted:
+    async def _from_parts(
+        self, call: Call, content_type: str, key: str | None, patience: Patience, is_dry: bool
+    ) -> Submitted:
         services = self._services
         submission = self._submission(call, key, b"")
         render = dry_run_body if is_dry else acceptance_body
         begin = partial(services.intake.upload, submission, render=render, dry_run=is_dry)
         reception = Reception(call.body, content_type, self._reader, services.clock.now(), begin, ROUTE)
-        return await reception.take(_PATIENCE)
+        return await reception.take(patience)
 
     @staticmethod
     def _submission(call: Call, key: str | None, mark: bytes) -> Submission:
@@ -137,6 +149,14 @@ class Sending:
         if view is None:
             return None
         return encode(message_view(view, services.forecast(view), services.clock.now()))
+
+
+def check_coding(call: Call) -> None:
+    """Refuse a body that is compressed (RFC 9110 §8.4): it would have to be unpacked to know how large it is."""
+    if call.headers.get(b"content-encoding", b"identity").strip().lower() != b"identity":
+        raise Problem(
+            "unsupported-media-type", "send the body without Content-Encoding", headers={"accept-encoding": "identity"}
+        )
 
 
 def idempotency_key(request: Request) -> str | None:

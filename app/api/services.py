@@ -6,17 +6,21 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from importlib.metadata import version
-from typing import Protocol
+from typing import Any, Protocol
 
 from structlog.typing import FilteringBoundLogger
 
+from app.api.first_aid import FirstAid
+from app.api.senders import Senders
 from app.delivery.operators import MailboxView
 from app.intake.outcome import Forecast, Render, Submission, Submitted, Upload
 from app.kit.clock import Clock
 from app.kit.failpoints import Failpoints
 from app.kit.metrics import Metrics
+from app.mail.address import NamedAddress
 from app.mail.draft import Draft
 from app.queue.contract import QueueStore
+from app.queue.rows import QuotaState
 from app.queue.views import MessageView
 from app.web.body import BodyLimits
 from app.web.keys import KeyRing
@@ -33,6 +37,10 @@ class Intake(Protocol):
 
     async def upload(self, submission: Submission, draft: Draft, render: Render, *, dry_run: bool = False) -> Upload:
         """Authorise a draft whose files are still to come, and begin to take them."""
+        ...
+
+    async def quotas(self, tenant: str) -> Sequence[QuotaState]:
+        """Return what is left of a tenant's limits; empty where it has none."""
         ...
 
 
@@ -53,6 +61,14 @@ class Operators(Protocol):
 
     async def resume(self, name: str, who: str) -> MailboxView:
         """Let a mailbox work again."""
+        ...
+
+
+class Examine(Protocol):
+    """The doctor's examination of a mailbox; raises ``app.delivery.operators.UnknownMailbox``."""
+
+    async def __call__(self, mailbox: str, *, send_to: NamedAddress | None, force: bool) -> dict[str, Any]:
+        """Return the diagnosis as it is told: ``{"checks": [...]}``."""
         ...
 
 
@@ -78,7 +94,7 @@ class ApiServices:
     metrics: Metrics
     log: FilteringBoundLogger
     limits: BodyLimits
-    lifetime: timedelta
+    lifetime: Callable[[], timedelta]
     forecast: Callable[[MessageView], Forecast]
     changed: Callable[[MessageView], None]
     finished: Callable[[str, float], Awaitable[bool]]
@@ -92,9 +108,16 @@ class ApiServices:
 
 @dataclass(frozen=True, slots=True)
 class ManagementServices:
-    """For ``create_management``; ``refresh`` brings the gauges up to date before a scrape."""
+    """For ``create_management``; ``refresh`` brings the gauges up to date before a scrape.
+
+    ``forecast`` returns the outlook of a stored message.
+    Without ``examine`` there is no doctor's route.
+    """
 
     operators: Operators
+    senders: Senders
+    first_aid: FirstAid
+    forecast: Callable[[MessageView], Forecast]
     probe: Callable[[], Awaitable[str | None]]
     alive: Callable[[], bool]
     refresh: Callable[[], Awaitable[None]]
@@ -104,3 +127,4 @@ class ManagementServices:
     metrics: Metrics
     log: FilteringBoundLogger
     trusted_proxies: Sequence[Network] = ()
+    examine: Examine | None = None

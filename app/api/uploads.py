@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from typing import Final
@@ -20,12 +22,14 @@ from app.api.parts import Event, PartBegins, PartData, PartEnds, Parts
 from app.api.reader import JsonReader
 from app.api.refusals import within
 from app.api.schemas import MOST_ATTACHMENTS, MessageIn
-from app.intake.outcome import Submitted, Upload
+from app.api.twins import Patience
+from app.intake.outcome import Refused, Submitted, Upload
 from app.mail.draft import Attachment, Draft
 from app.web.body import Body
 from app.web.problems import Fault, Problem, invalid, pointer
 
 MESSAGE: Final = "message"
+_ATTACHMENT: Final = re.compile(r"/attachments/(\d+)(/.*)?")
 
 
 class Digests:
@@ -71,27 +75,30 @@ class Reception:
         self._route = route
         self._declared: dict[str, Attachment] = {}
         self._places: dict[str, int] = {}
-        self._files = 0
+        # What stands where the way in sees attachments: their place in the message, or the name of an undeclared part.
+        self._seen: list[int | str] = []
 
-    async def take(self, patience: float) -> Submitted:
-        """Take the whole request in and return the answer of intake; ``patience`` in seconds is for the last step."""
+    async def take(self, patience: Patience) -> Submitted:
+        """Take the whole request in and return the answer of intake; ``patience`` is for the last step."""
         events = self._events()
         document, draft = await self._message(events)
-        upload = await self._begin(draft)
+        with self._placing():
+            upload = await self._begin(draft)
         try:
-            digests = Digests()
-            async for event in events:
-                if isinstance(event, PartBegins):
-                    attachment = self._attachment(event)
-                    digests.begin(event.name, attachment)
-                    await upload.file(attachment)
-                elif isinstance(event, PartData):
-                    digests.add(event.octets)
-                    await upload.write(event.octets)
-            self._check_complete()
-            mark = await asyncio.to_thread(fingerprint, "POST", self._route, document, digests.told())
-            async with within(patience):
-                return await upload.finish(mark)
+            with self._placing():
+                digests = Digests()
+                async for event in events:
+                    if isinstance(event, PartBegins):
+                        attachment = self._attachment(event)
+                        digests.begin(event.name, attachment)
+                        await upload.file(attachment)
+                    elif isinstance(event, PartData):
+                        digests.add(event.octets)
+                        await upload.write(event.octets)
+                self._check_complete()
+                mark = await asyncio.to_thread(fingerprint, "POST", self._route, document, digests.told())
+                async with within(patience.seconds, patience.problem):
+                    return await upload.finish(mark)
         except BaseException:
             # Whatever ended it, nothing of it stays; also when the caller went away or the service stops.
             await asyncio.shield(upload.abort())
@@ -130,18 +137,18 @@ class Reception:
             self._places[attachment.part] = place
         if faults:
             raise invalid(faults)
-        inline = tuple(each for each in draft.attachments if each.part is None)
-        self._files = len(inline)
-        return replace(draft, attachments=inline)
+        inline = [place for place, each in enumerate(draft.attachments) if each.part is None]
+        self._seen = [*inline]
+        return replace(draft, attachments=tuple(draft.attachments[place] for place in inline))
 
     def _attachment(self, part: PartBegins) -> Attachment:
         """Return what a file part becomes: what the message says of it, else what the part says itself."""
-        self._files += 1
-        if self._files > MOST_ATTACHMENTS:
+        if len(self._seen) >= MOST_ATTACHMENTS:
             raise invalid([Fault(part.name[:64], "too_many", f"at most {MOST_ATTACHMENTS} attachments", "part")])
         if part.name in self._places and part.name not in self._declared:
             raise invalid([Fault(part.name[:64], "duplicate", "stands twice", "part")])
         declared = self._declared.pop(part.name, None)
+        self._seen.append(part.name if declared is None else self._places[part.name])
         if declared is None and part.filename is None:
             raise invalid([Fault(part.name[:64], "unknown", "is neither a file nor named by an attachment", "part")])
         base = declared or Attachment("", "", None, part=part.name)
@@ -152,6 +159,22 @@ class Reception:
             flaw = error.flaws[0]
             raise invalid([Fault(part.name[:64], flaw.code, flaw.text, "part")]) from None
         return replace(base, filename=filename, content_type=content_type)
+
+    @contextmanager
+    def _placing(self) -> Iterator[None]:
+        """Let faults of attachments point into the caller's own document, or name the part that came without one."""
+        try:
+            yield
+        except Refused as refused:
+            found = _ATTACHMENT.fullmatch(refused.pointer or "")
+            if found is None:
+                raise
+            place = self._seen[int(found[1])]
+            if isinstance(place, int):
+                refused.pointer = f"/attachments/{place}{found[2]}"
+                raise
+            code = str(refused.members.get("fault", refused.code))
+            raise invalid([Fault(place[:64], code, refused.text, "part")]) from None
 
     def _check_complete(self) -> None:
         missing = [

@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
+
+from pydantic_core import to_json
 
 from app.intake.outcome import Acceptance, Forecast, WaitingFor
 from app.mail.message import api_status
+from app.mail.redact import for_tenant
 from app.mail.reply import Reply
 from app.queue.views import AttemptView, EventView, MessageView, RecipientView
 
 Json = dict[str, Any]
 
 
-_encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-
-
 def encode(value: object) -> bytes:
     """Return the octets of an answer's body."""
-    return _encode(value).encode()
+    return to_json(value)
 
 
 def instant(value: datetime | None) -> str | None:
     """Return an instant in UTC, to the millisecond where it has any."""
     if value is None:
         return None
-    value = value.astimezone(UTC)
+    if value.tzinfo is not UTC:
+        value = value.astimezone(UTC)
     return value.isoformat(timespec="milliseconds" if value.microsecond else "seconds")[:-6] + "Z"
 
 
@@ -66,6 +66,7 @@ def dry_run_body(acceptance: Acceptance) -> bytes:
 
 def message_view(view: MessageView, forecast: Forecast, now: datetime) -> Json:
     """Return a message as GET tells it."""
+    own = own_addresses(view)
     return {
         "object": "message",
         "id": view.id,
@@ -79,8 +80,8 @@ def message_view(view: MessageView, forecast: Forecast, now: datetime) -> Json:
         "priority": view.priority.word,
         "tags": [{"name": name, "value": value} for name, value in view.tags],
         "metadata": dict(view.metadata),
-        "recipients": [_recipient(each) for each in view.recipients],
-        "attempts": [_attempt(each) for each in view.attempts],
+        "recipients": [_recipient(each, own) for each in view.recipients],
+        "attempts": [_attempt(each, own) for each in view.attempts],
         **forecast_members(forecast),
     }
 
@@ -95,45 +96,51 @@ def status_of(view: MessageView, now: datetime) -> str:
     )
 
 
-def _recipient(recipient: RecipientView) -> Json:
+def own_addresses(view: MessageView) -> frozenset[str]:
+    """Return the addresses of a message that its tenant may read in a server's words; its Message-ID looks like one."""
+    return frozenset({view.sender_key, view.message_id.strip("<>"), *(each.address for each in view.recipients)})
+
+
+def _recipient(recipient: RecipientView, own: frozenset[str]) -> Json:
     return {
         "address": recipient.address,
         "kind": recipient.kind.value,
         "result": recipient.result.value,
-        "reply": reply_view(recipient.reply),
+        "reply": reply_view(recipient.reply, own),
         "cause": recipient.cause,
         "cure": recipient.cure,
         "at": instant(recipient.at),
     }
 
 
-def _attempt(attempt: AttemptView) -> Json:
+def _attempt(attempt: AttemptView, own: frozenset[str]) -> Json:
     return {
         "number": attempt.number,
         "mailbox": attempt.mailbox,
         "started_at": instant(attempt.started_at),
         "ended_at": instant(attempt.ended_at),
         "outcome": attempt.outcome.value if attempt.outcome else None,
-        "reply": reply_view(attempt.reply),
+        "reply": reply_view(attempt.reply, own),
     }
 
 
-def reply_view(reply: Reply | None) -> Json | None:
-    """Return a server's words."""
+def reply_view(reply: Reply | None, own: frozenset[str] | None = None) -> Json | None:
+    """Return a server's words: for operators (``own`` None) as they came, for a tenant without what is not its own."""
     if reply is None:
         return None
-    return {"code": reply.code, "enhanced_code": reply.enhanced, "text": reply.text, "phase": reply.phase.value}
+    text = reply.text if own is None else for_tenant(reply.text, own)
+    return {"code": reply.code, "enhanced_code": reply.enhanced, "text": text, "phase": reply.phase.value}
 
 
-def event_view(event: EventView) -> Json:
-    """Return one line of a timeline."""
+def event_view(event: EventView, own: frozenset[str]) -> Json:
+    """Return one line of a timeline; ``own`` are the addresses of its message (``own_addresses``)."""
     return {
         "id": f"evt_{event.id}",
         "type": f"message.{event.type}",
         "at": instant(event.at),
         "attempt": event.attempt,
         "recipient": event.recipient,
-        "reply": reply_view(event.reply),
+        "reply": reply_view(event.reply, own),
         "cause": event.cause,
         "cure": event.cure,
         "next_attempt_at": instant(event.next_attempt_at),

@@ -45,6 +45,7 @@ class Board:
     def __init__(self) -> None:
         self._lanes: dict[LaneKey, Lane] = {}
         self._classes: dict[Priority, dict[str, dict[LaneKey, Lane]]] = {each: {} for each in Priority}
+        self._senders: dict[str, dict[LaneKey, Lane]] = {}
 
     def __repr__(self) -> str:
         return f"<Board {len(self._lanes)} lanes, {sum(lane.waiting for lane in self._lanes.values())} waiting>"
@@ -63,6 +64,7 @@ class Board:
             lane = Lane(key, tenant, sender_key)
             self._lanes[key] = lane
             self._classes[key.priority].setdefault(tenant, {})[key] = lane
+            self._senders.setdefault(sender_key, {})[key] = lane
         lane.waiting = max(0, lane.waiting + more)
         lane.unfit.clear()
         lane.changes += 1
@@ -95,27 +97,39 @@ class Board:
 
     def _drop(self, lane: Lane) -> None:
         self._lanes.pop(lane.key, None)
-        tenants = self._classes[lane.key.priority]
-        lanes = tenants.get(lane.tenant)
-        if lanes is not None:
-            lanes.pop(lane.key, None)
-            if not lanes:
-                del tenants[lane.tenant]
+        for groups, name in ((self._classes[lane.key.priority], lane.tenant), (self._senders, lane.sender_key)):
+            lanes = groups.get(name)
+            if lanes is not None:
+                lanes.pop(lane.key, None)
+                if not lanes:
+                    del groups[name]
 
     def next_due(self, now: datetime) -> datetime | None:
         """Return the first instant after ``now`` at which a lane becomes due."""
         return min((lane.next_due for lane in self if lane.next_due is not None and lane.next_due > now), default=None)
 
     def turns(
-        self, priority: Priority, now: datetime, weight: Callable[[str], float], is_open: Callable[[Lane], bool]
+        self,
+        priority: Priority,
+        now: datetime,
+        weight: Callable[[str], float],
+        is_open: Callable[[Lane], bool],
+        sender_key: str | None = None,
     ) -> Iterable[Lane]:
-        """Yield the lanes of a class whose turn it may be, in order.
+        """Yield the lanes of a class whose turn it may be, in order, where ``sender_key`` is given of that From alone.
 
         Tenants go by ``weight`` (what they have used of the window, over their share), the least first; within a
         tenant the lane that has been due the longest. ``is_open`` says which lanes may be served at all.
         """
-        tenants = self._classes[priority]
+        tenants = self._classes[priority] if sender_key is None else self._of_sender(sender_key, priority)
         for tenant in sorted(tenants, key=weight) if len(tenants) > 1 else list(tenants):
             due = [lane for lane in tenants[tenant].values() if lane.is_due(now) and is_open(lane)]
             due.sort(key=lambda lane: (lane.next_due, lane.key))
             yield from due
+
+    def _of_sender(self, sender_key: str, priority: Priority) -> dict[str, dict[LaneKey, Lane]]:
+        found: dict[str, dict[LaneKey, Lane]] = {}
+        for key, lane in self._senders.get(sender_key, {}).items():
+            if key.priority is priority:
+                found.setdefault(lane.tenant, {})[key] = lane
+        return found

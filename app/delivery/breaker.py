@@ -4,9 +4,8 @@ Exchange counts a mailbox's refusals by family and answers too many with a block
 here first: by (tenant, From) pair, by mailbox and family, and by address. Decides only, from what it was told, with
 time as an argument; ``senders`` acts on it and the store keeps it.
 
-A pair is *suspected* of a family as long as nothing speaks for it: of all of them until the next hop has taken a
-message of it, and of one for a day after a refusal, or until a message is taken. A suspected pair has one transaction
-in flight, and waits while the mailbox has no room for another refusal of that family.
+A suspected pair (``standing``) has one transaction in flight, and waits while the mailbox has no room for another
+refusal of that family.
 """
 
 from __future__ import annotations
@@ -18,34 +17,19 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from app.mail.message import AttemptOutcome
+from app.delivery.standing import DAY, FAMILIES, HOLDING, INVALID, SEND_AS, forgives, struck, succeeded, suspected
 from app.mail.verdict import Effect, Judged, Outcome, Scope, Verdict, summed_up
 from app.queue.rows import Claim
-from app.queue.sender_rows import (
-    FamilyRefusal,
-    Held,
-    RefusedAddress,
-    SenderChange,
-    SenderRecords,
-    SenderRow,
-    Strikes,
-)
+from app.queue.sender_rows import FamilyRefusal, RefusedAddress, SenderChange, SenderRecords, SenderRow
 
-SEND_AS: Final = "send-as"
-TOO_MANY: Final = "too-many-recipients"
-INVALID: Final = "invalid-recipient"
-FAMILIES: Final = frozenset({SEND_AS, TOO_MANY, INVALID})
-# Families that hold a pair. An address that does not exist is no fault of the pair's right to send.
-HOLDING: Final = frozenset({SEND_AS, TOO_MANY})
-
-DAY: Final = timedelta(hours=24)
-STRIKES_TO_HOLD: Final = 2
 WINDOW_SECONDS: Final = 600.0
 WINDOW_REFUSALS: Final = 3
 # Refusals noted under another boot count as made at the start, unless the wall clock puts them so far back.
 _SURELY_OVER: Final = timedelta(hours=1)
 # A newer success is worth a write only when the one on disk is older than this.
 _SUCCESS_GRAIN: Final = timedelta(hours=1)
+
+_NONE: Final[frozenset[str]] = frozenset()
 
 Pair = tuple[str, str]
 
@@ -77,62 +61,6 @@ class Ruling:
     has_held: bool = False
 
 
-# ---------------------------------------------------------------- one sender
-
-
-def suspected(row: SenderRow, now: datetime) -> frozenset[str]:
-    """Return the families of which a sender's next transaction may well be refused."""
-    if not row.is_proven:
-        return FAMILIES
-    return frozenset(family for family, strikes in row.strikes.items() if now - strikes.last_at <= DAY)
-
-
-def succeeded(row: SenderRow, now: datetime) -> SenderRow:
-    """Return a sender after a 250: it may send. That other addresses do not exist, a success does not disprove."""
-    strikes = {family: each for family, each in row.strikes.items() if family not in HOLDING}
-    return replace(row, is_proven=True, last_success_at=now, strikes=strikes)
-
-
-def struck(row: SenderRow, verdict: Verdict, now: datetime) -> SenderRow:
-    """Return a sender after a refusal of a family; the second of some within a day without a success holds it."""
-    family = verdict.family or ""
-    before = row.strikes.get(family)
-    count = before.count + 1 if before is not None and now - before.last_at <= DAY else 1
-    row = replace(row, strikes={**row.strikes, family: Strikes(count, now)})
-    if row.held is None and family in HOLDING and count >= STRIKES_TO_HOLD:
-        return replace(row, held=Held(family, verdict.cause or "", verdict.cure or "", now))
-    return row
-
-
-def released(row: SenderRow) -> SenderRow:
-    """Return a sender that a person has released: it starts afresh and must prove itself again."""
-    return replace(row, revision=row.revision + 1, is_proven=False, strikes={}, held=None)
-
-
-def forgives(row: SenderRow, tries: int, now: datetime) -> bool:
-    """Whether a denial is tried once more: the first one of a pair that has succeeded within a day.
-
-    Exchange was seen to deny at random and to take the same message seconds later. ``tries`` are those of the message
-    before: it gets this second chance once.
-    """
-    proven = row.is_proven and row.last_success_at is not None and now - row.last_success_at <= DAY
-    before = row.strikes.get(SEND_AS)
-    return proven and not tries and (before is None or now - before.last_at > DAY)
-
-
-def state_of(row: SenderRow, now: datetime) -> str:
-    """Return the word for operators: held, slowed, unproven or ok."""
-    if row.held is not None:
-        return "held"
-    doubts = suspected(row, now)
-    if row.is_proven and doubts == {INVALID}:
-        return "slowed"
-    return "unproven" if doubts else "ok"
-
-
-# ---------------------------------------------------------------- all of them
-
-
 class Breaker:
     """The senders, mailboxes and addresses of one process."""
 
@@ -141,6 +69,7 @@ class Breaker:
         self._saved_success: dict[Pair, datetime] = {}
         self._flights: Counter[tuple[Pair, str]] = Counter()
         self._refusals: dict[tuple[str, str], list[float]] = {}
+        self._accused: dict[tuple[Pair, str], dict[str, float]] = {}  # families refused a pair there, and when
         self._addresses: dict[tuple[str, str], RefusedAddress] = {}
         self._prune_at: datetime | None = None
 
@@ -177,9 +106,11 @@ class Breaker:
         """Know this of a sender from now on."""
         self._rows[row.tenant, row.sender_key] = row
 
-    def forget_learnt(self, pair: int) -> None:
-        """Forget the addresses that a sender learnt to be refused."""
-        self._addresses = {key: each for key, each in self._addresses.items() if each.pair != pair}
+    def forget_learnt(self, row: SenderRow) -> None:
+        """Forget which addresses a sender learnt to be refused, and which mailboxes refused it."""
+        self._addresses = {key: each for key, each in self._addresses.items() if each.pair != row.pair}
+        pair = (row.tenant, row.sender_key)
+        self._accused = {key: each for key, each in self._accused.items() if key[0] != pair}
 
     # -- before a transaction
 
@@ -188,7 +119,10 @@ class Breaker:
         row = self._rows.get(pair)
         if row is not None and row.held is not None:
             return Closed(True, f"the sender is held: {row.held.cause or row.held.reason}")
-        doubts = FAMILIES if row is None else suspected(row, now) if row.strikes or not row.is_proven else frozenset()
+        doubts = self._doubts(pair, now)
+        if self._accused and (there := self._accused.get((pair, mailbox))):
+            # A success elsewhere says nothing for this mailbox.
+            doubts |= {family for family, at in there.items() if at + WINDOW_SECONDS > boot}
         if not doubts:
             return None
         if any(each == pair for each, _ in self._flights):
@@ -215,7 +149,9 @@ class Breaker:
 
     def _doubts(self, pair: Pair, now: datetime) -> frozenset[str]:
         row = self._rows.get(pair)
-        return FAMILIES if row is None else suspected(row, now)
+        if row is None:
+            return FAMILIES
+        return suspected(row, now) if row.strikes or not row.is_proven else _NONE
 
     def opens_in(self, boot: float) -> float:
         """Return in how many seconds a mailbox has room for a refusal again (inf: all of them have)."""
@@ -232,6 +168,11 @@ class Breaker:
         if self._flights[pair, mailbox] <= 0:
             del self._flights[pair, mailbox]
 
+    @property
+    def has_addresses(self) -> bool:
+        """Whether any address is refused."""
+        return bool(self._addresses)
+
     def refused(self, connection: str, key: str, now: datetime) -> RefusedAddress | None:
         """Return how a connection refused an address within the last day."""
         found = self._addresses.get((connection, key))
@@ -240,7 +181,7 @@ class Breaker:
     # -- after a transaction
 
     def lost(self, claim: Claim, moment: Moment) -> None:
-        """Keep that nobody knows how a transaction ended: of a suspected pair it may have been a refusal."""
+        """Keep that a transaction was under way when the process ended: of a suspected pair it may be a refusal."""
         doubts = self._doubts((claim.tenant, claim.sender_key), moment.now)
         self._count(claim.mailbox, doubts, moment.boot)
 
@@ -249,17 +190,18 @@ class Breaker:
         pair = (claim.tenant, claim.sender_key)
         now = moment.now
         before = self._rows.get(pair) or SenderRow(claim.lane.pair, *pair)
-        if judged.outcome is AttemptOutcome.UNKNOWN:
-            self.lost(claim, moment)
         row = before
         if any(verdict.outcome is Outcome.SENT for verdict in judged.recipients):
             row = succeeded(row, now)
+            self._accused.pop((pair, claim.mailbox), None)
         strikes = {each.family: each for each in judged.effects if each.effect is Effect.STRIKE and each.family}
         forgiven = SEND_AS in strikes and forgives(row, claim.tries, now)
         for verdict in strikes.values():
             row = struck(row, verdict, now)
         families = tuple(family for family in strikes if family is not None)
         self._count(claim.mailbox, families, moment.boot)
+        if holding := HOLDING.intersection(families):
+            self._accused.setdefault((pair, claim.mailbox), {}).update(dict.fromkeys(holding, moment.boot))
         refusals = tuple(
             FamilyRefusal(claim.attempt, claim.mailbox, family, now, moment.boot_id, moment.boot) for family in families
         )

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from app.delivery.aftermath import Aftermath
 from app.delivery.board import Board
+from app.delivery.breaker import Pair
 from app.delivery.desk import Desk
+from app.delivery.envelopes import submit_once
 from app.delivery.ledger import NO_REPLY_SECONDS, Slot
 from app.delivery.reporter import Reporter
 from app.delivery.routes import Turns
+from app.delivery.senders import Senders
 from app.delivery.settling import Moment, RetryPlan, settlement_of, taken
 from app.delivery.transport import Session
 from app.kit.bells import Bells
@@ -28,11 +31,13 @@ from app.mail.transaction import Envelope, Fate, Replies
 from app.mail.verdict import Judged, judge_transaction
 from app.queue.contract import QueueStore, StoreError
 from app.queue.rows import Claim, PickRequest, Settled, Settlement
+from app.queue.sender_rows import SenderChange
 
 # Seconds between tries to record a fact while the store refuses.
 STORE_PATIENCE = 1.0
 # How long a mailbox need not look again at a lane in which nothing fits it.
 _UNFIT_SECONDS = 60.0
+_NOTHING_TRIED = Replies(Fate.ANSWERED, None, (), None, None, "every recipient was refused within a day: not tried")
 
 
 class StoredContent:
@@ -63,6 +68,20 @@ class Rules:
     catalogue: Sequence[Row]
 
 
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """How an attempt ended: what the server said and what follows for every recipient.
+
+    ``fresh`` judges the replies (None: nothing was tried), ``judged`` all recipients, also those that were remembered
+    to be refused; ``sender`` is what the attempt tells of its sender.
+    """
+
+    replies: Replies
+    fresh: Judged | None
+    judged: Judged
+    sender: SenderChange | None
+
+
 class Courier:
     """Claims, carries, settles; shared by all mailboxes of a process."""
 
@@ -73,6 +92,7 @@ class Courier:
         board: Board,
         turns: Turns,
         aftermath: Aftermath,
+        senders: Senders,
         reporter: Reporter,
         bells: Bells,
         clock: Clock,
@@ -87,10 +107,11 @@ class Courier:
         self._board = board
         self._turns = turns
         self._aftermath = aftermath
+        self._senders = senders
         self._reporter = reporter
         self._bells = bells
         self._clock = clock
-        self._rules = rules
+        self.rules = rules
         self._chance = chance
         self._date_line = date_line
         self._wake = wake
@@ -105,6 +126,8 @@ class Courier:
             if lane is None:
                 return None
             slot = desk.ledger.begin(boot, lane.tenant, 1, lane.key.priority, desk.reserve())
+            pair = (lane.tenant, lane.sender_key)
+            self._senders.begin(pair, desk)
             seen = self._board.look(lane)
             request = PickRequest(
                 lane=lane.key,
@@ -122,67 +145,89 @@ class Courier:
                 picked = await self._store.pick(request)
             except StoreError as problem:
                 self._board.looked(lane, seen, now + timedelta(seconds=STORE_PATIENCE), 0)
-                desk.ledger.give_back(slot)
+                self._give_back(desk, slot, pair)
                 self._reporter.store_trouble(problem)
                 return None
             except asyncio.CancelledError:
                 self._board.looked(lane, seen, now, 0)
-                desk.ledger.give_back(slot)
+                self._give_back(desk, slot, pair)
                 raise
             self._board.looked(lane, seen, picked.next_due, len(picked.claims))
             if picked.claims:
                 claim = picked.claims[0]
                 desk.ledger.resize(slot, len(claim.recipients))
                 return claim, slot
-            desk.ledger.give_back(slot)
+            self._give_back(desk, slot, pair)
             if picked.next_due is not None and picked.next_due <= now:
                 lane.unfit[desk.spec.name] = boot + _UNFIT_SECONDS
         return None
 
-    async def carry(self, desk: Desk, session: Session, claim: Claim, slot: Slot) -> tuple[Replies, Judged]:
-        """Make the transaction of a claim, judge it, and close its place in the ledger."""
+    def _give_back(self, desk: Desk, slot: Slot, pair: Pair) -> None:
+        """Count out a transaction that never was."""
+        desk.ledger.give_back(slot)
+        self._senders.give_back(pair, desk)
+
+    async def carry(self, desk: Desk, session: Session, claim: Claim, slot: Slot) -> Carried:
+        """Make the transaction of a claim, judge it, and close its place in the ledger.
+
+        Recipients that were refused within the last day are left out of the envelope and rejected by the same words.
+        """
 
         async def hand_over() -> bool:
             return await self._store.mark(claim.attempt, self._clock.now())
 
+        pair = (claim.tenant, claim.sender_key)
+        known = self._senders.remembered(claim, desk)
+        tried = [recipient.wire for recipient in claim.recipients if recipient.no not in known]
+        if not tried:
+            self._give_back(desk, slot, pair)
+            judged, change = self._senders.ended(claim, desk, None, known)
+            return Carried(_NOTHING_TRIED, None, judged, change)
         envelope = Envelope(
             return_path=desk.spec.address,
-            recipients=tuple(recipient.wire for recipient in claim.recipients),
+            recipients=tuple(tried),
             size=claim.size,
             smtputf8=claim.smtputf8,
         )
-        judged: Judged | None = None
+        fresh: Judged | None = None
         answered = False
         began = self._clock.boot()
         self._reach("carry-before-wire")
         try:
-            replies = await session.submit(envelope, StoredContent(claim, self._store, self._date_line), hand_over)
+            content = StoredContent(claim, self._store, self._date_line)
+            replies = await submit_once(session, envelope, content, hand_over)
             self._reach("carry-after-reply")
             answered = replies.fate is Fate.ANSWERED
-            judged = judge_transaction(replies, len(claim.recipients), self._rules.catalogue)
-            return replies, judged
+            fresh = judge_transaction(replies, len(tried), self.rules.catalogue)
+            judged, change = self._senders.ended(claim, desk, fresh, known)
+            return Carried(replies, fresh, judged, change)
         finally:
             # Cancelled in between: what may have been taken counts as taken.
-            charged = taken(judged) if judged else len(claim.recipients)
-            desk.took(self._clock.boot() - began)
-            desk.ledger.end(slot, self._clock.boot(), charged, replied=answered)
+            charged = taken(fresh) if fresh else len(tried)
+            ended = self._clock.boot()
+            desk.took(ended - began, ended)
+            desk.ledger.end(slot, ended, charged, replied=answered)
+            self._senders.give_back(pair, desk)
 
-    async def settle(self, desk: Desk, claim: Claim, replies: Replies, judged: Judged) -> None:
+    async def settle(self, desk: Desk, claim: Claim, carried: Carried) -> None:
         """Record what the replies mean, and let the mailbox feel their effects."""
+        replies, judged = carried.replies, carried.judged
         settlement = self.settlement(claim, judged, replies.trouble, answered=replies.fate is Fate.ANSWERED)
+        settlement = replace(settlement, sender=carried.sender)
         if replies.incident:
             self._reporter.incident(desk, claim, replies.incident)
-        await self._aftermath.feel(desk, judged, replies)
+        if carried.fresh is not None:
+            await self._aftermath.feel(desk, carried.fresh, replies)
         settled = await self.record(settlement)
         self._reporter.attempted(desk, claim, judged, settlement, settled)
         self.follow(claim, settled)
 
     def settlement(self, claim: Claim, judged: Judged, trouble: str | None, *, answered: bool) -> Settlement:
         """Return what is to be written for a judged attempt; unanswered, it occupies the minute a little longer."""
-        policy = self._rules.on_unknown.get(claim.tenant, OnUnknown.RESEND)
+        policy = self.rules.on_unknown.get(claim.tenant, OnUnknown.RESEND)
         boot = self._clock.boot() + (0.0 if answered else NO_REPLY_SECONDS)
         moment = Moment(self._clock.now(), boot, self._chance())
-        return settlement_of(claim, judged, policy, self._rules.plan, moment, trouble)
+        return settlement_of(claim, judged, policy, self.rules.plan, moment, trouble)
 
     async def record(self, settlement: Settlement) -> Settled:
         """Write a settlement; while the store refuses, again and again: a reply is a fact."""

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import hmac
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from app.delivery.ledger import Ledger
-from app.delivery.transport import Sessions
+from app.delivery.ledger import Budget, Ledger
+from app.delivery.transport import Sessions, SignInSource
 from app.mail.message import Priority
 from app.mail.reply import Reply
 from app.mail.senders import Limits
@@ -27,10 +26,10 @@ NARROW_SECONDS = 600.0
 
 @dataclass(frozen=True, slots=True)
 class MailboxSpec:
-    """A mailbox as configured. ``credential`` yields what its fingerprint is made of; it is never shown or kept.
+    """A mailbox as configured. ``source`` is what it signs in with, which shows a mark and never the secret.
 
     ``own_domains``: the domains of its connection's mailboxes and of what they may send as; recipients elsewhere are
-    external to Exchange.
+    external to Exchange. ``sender_key``: the only From it carries, where a wildcard signs in as that address.
     """
 
     name: str
@@ -39,11 +38,18 @@ class MailboxSpec:
     sign_in: str
     limits: Limits
     own_domains: frozenset[str]
-    credential: Callable[[], bytes] = field(repr=False)
+    source: SignInSource = field(repr=False)
+    username: str = field(default="", repr=False)
+    sender_key: str | None = None
+
+    @property
+    def configured(self) -> str:
+        """The name in the configuration: a wildcard's for each mailbox that it signs in as."""
+        return self.name.partition("/")[0]
 
     def fingerprint(self, key: bytes) -> str:
         """Return the keyed fingerprint of the credential: tells a changed one, tells nothing else."""
-        return hmac.digest(key, self.credential(), "sha256").hex()
+        return hmac.digest(key, self.username.encode() + b"\0" + self.source.mark, "sha256").hex()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,17 +72,23 @@ class Refusal:
 
 
 class Desk:
-    """One mailbox at work; instants without a date are ``Clock.boot`` seconds."""
+    """One mailbox at work; instants without a date are ``Clock.boot`` seconds.
 
-    def __init__(self, spec: MailboxSpec, sessions: Sessions, ledger: Ledger) -> None:
+    ``umbrella`` is the desk of the wildcard that this mailbox belongs to: whatever stops that one stops this one.
+    """
+
+    def __init__(self, spec: MailboxSpec, sessions: Sessions, ledger: Ledger, umbrella: Desk | None = None) -> None:
         self.spec = spec
         self.sessions = sessions
         self.ledger = ledger
+        self.umbrella = umbrella
         self.parked: ParkedRow | None = None
         self.trouble: Trouble | None = None
         self.workers = 0  # tasks that hold or seek a session
         self.seeking = 0  # those of them that have not found a message yet
         self.urgent_granted = False
+        self.last_used = 0.0
+        self.is_token_good = False  # of a wildcard: what its token is worth, one of its mailboxes has shown
         self.last_success_at: datetime | None = None
         self.last_refusal: Refusal | None = None
         self.external_full_until = -math.inf  # till then no external recipient is taken
@@ -93,25 +105,30 @@ class Desk:
 
     def state(self) -> str:
         """Return the word for operators: parked, connecting, ok (with sessions open) or idle."""
-        if self.parked:
+        if self.standing_still:
             return "parked"
         if self.trouble:
             return "connecting"
         return "ok" if self.sessions.open else "idle"
 
+    @property
+    def standing_still(self) -> ParkedRow | None:
+        """Why it is parked, itself or with its wildcard; None: it is not."""
+        return self.parked or (self.umbrella.parked if self.umbrella is not None else None)
+
     def is_available(self) -> bool:
         """Whether it can be reckoned with: not parked, and either no connection trouble or sessions that stand."""
-        return self.parked is None and (self.trouble is None or self.sessions.open > 0)
+        return self.standing_still is None and (self.trouble is None or self.sessions.open > 0)
 
     def may_lend(self, now: float) -> bool:
         """Whether a session may be asked for: one stands idle, or one may be opened now."""
-        if self.parked:
+        if self.standing_still:
             return False
         return self.trouble is None or self.trouble.retry_at <= now or self.sessions.open > self.sessions.busy
 
     def blocked_for(self, now: float) -> float:
         """Return for how many seconds nothing may be tried (0: now; inf: until somebody acts)."""
-        if self.parked:
+        if self.standing_still:
             return math.inf
         return max(0.0, self.trouble.retry_at - now) if self.trouble else 0.0
 
@@ -139,8 +156,15 @@ class Desk:
 
     # -- what happens to it
 
+    def reconfigure(self, spec: MailboxSpec, budget: Budget) -> None:
+        """Go on with another configuration of the same mailbox; what was used of its windows stays used."""
+        self.spec = spec
+        self.ledger.budget = budget
+
     def lent(self) -> None:
         """Keep that a session was lent; a newly opened one ends the trouble of the connection."""
+        if self.umbrella is not None:
+            self.umbrella.is_token_good = True
         if self.trouble and self.sessions.opened > self._opened_at_failure:
             self.connected()
 
@@ -159,8 +183,26 @@ class Desk:
         self.trouble = Trouble(reason, text, now + wait)
         return self.trouble
 
-    def took(self, seconds: float) -> None:
+    def is_live(self) -> bool:
+        """Whether it has sessions, or somebody who seeks one."""
+        return self.workers > 0 or self.sessions.open > 0
+
+    def is_proven(self, now: float) -> bool:
+        """Whether a sign-in has succeeded since the start, or mail went within the day."""
+        return self.sessions.opened > 0 or self.ledger.day_used(now) > 0
+
+    def is_forgettable(self, now: float) -> bool:
+        """Whether nothing would be lost with it: a wildcard's mailbox that owes no window and is not parked."""
+        is_idle = self.umbrella is not None and self.parked is None and not self.is_live()
+        return is_idle and not self.ledger.minute_used(now) and not self.ledger.day_used(now)
+
+    def rest(self) -> None:
+        """Close its idle sessions to make way for others; ``widen`` lets it open some again."""
+        self.sessions.limit = 0
+
+    def took(self, seconds: float, now: float) -> None:
         """Keep how long a transaction took."""
+        self.last_used = now
         self.seconds_each += (seconds - self.seconds_each) / 8
 
     def narrow(self, now: float) -> None:

@@ -9,26 +9,28 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Coroutine, Mapping
-from datetime import datetime, timedelta
+from collections.abc import Coroutine, Sequence
+from datetime import datetime
 from typing import Any
 
 from app.delivery.board import Board
 from app.delivery.courier import Courier
 from app.delivery.desk import Desk
+from app.delivery.desks import Desks
+from app.delivery.doorkeeper import Doorkeeper
 from app.delivery.gates import Gates
-from app.delivery.ledger import DAY
 from app.delivery.parking import Parking
+from app.delivery.recovery import Recovery
 from app.delivery.reporter import Reporter
 from app.delivery.routes import Turns
+from app.delivery.senders import Senders
 from app.delivery.timekeeper import Timekeeper
 from app.kit.bells import Bells
 from app.kit.clock import Clock
 from app.mail.message import Priority, Work
 from app.mail.transaction import ConnectTrouble, SignInRefused
-from app.mail.verdict import judge_lost
 from app.queue.contract import QueueStore, StoreError
-from app.queue.rows import LaneKey
+from app.queue.rows import LaneKey, LaneState
 from app.queue.views import MessageView
 
 _EXPIRY_BATCH = 200
@@ -36,6 +38,8 @@ _TEND_SECONDS = 1.0
 # The dispatch loop, which waits for nobody, gives a sign of life at least so often; so long without one is too long.
 _LIFE_SIGN_SECONDS = 15.0
 _STALLED_SECONDS = 60.0
+# How long a wildcard's mailbox waits for another one's sessions to make way.
+_CROWDED_SECONDS = 1.0
 
 
 class Engine:
@@ -45,12 +49,15 @@ class Engine:
         self,
         *,
         store: QueueStore,
-        desks: Mapping[str, Desk],
+        desks: Desks,
         board: Board,
         turns: Turns,
         gates: Gates,
         courier: Courier,
         parking: Parking,
+        doorkeeper: Doorkeeper,
+        recovery: Recovery,
+        senders: Senders,
         timekeeper: Timekeeper,
         reporter: Reporter,
         bells: Bells,
@@ -64,11 +71,15 @@ class Engine:
         self._gates = gates
         self._courier = courier
         self._parking = parking
+        self._doorkeeper = doorkeeper
+        self._recovery = recovery
+        self.senders = senders
         self._timekeeper = timekeeper
         self._reporter = reporter
         self._bells = bells
         self._clock = clock
         self._wake = wake
+        self._takes_up_waiting = True
         self._workers: set[asyncio.Task[None]] = set()
         self._settling: set[asyncio.Task[None]] = set()
         self._probing: set[str] = set()
@@ -81,6 +92,7 @@ class Engine:
 
     def note(self, key: LaneKey, tenant: str, sender_key: str, due: datetime) -> None:
         """Note that a message waits: just accepted, released, retried or rescheduled."""
+        self._turns.prepare(sender_key)
         self.board.note(key, tenant, sender_key, due)
         self._wake.set()
 
@@ -98,42 +110,33 @@ class Engine:
         """Let a mailbox stand still by an operator's word."""
         await self._parking.park(self.desks[mailbox], reason, cause, cure)
 
+    async def refused(self, mailbox: str, refusal: SignInRefused) -> None:
+        """Park a mailbox whose sign-in was refused elsewhere than here; one that is parked stays as it is."""
+        desk = self.desks[mailbox]
+        if desk.parked is None:
+            await self._doorkeeper.refused(desk, refusal)
+
     async def resume(self, mailbox: str, by: str) -> None:
         """Let a parked mailbox work again, and a connection be tried at once; ``by`` says for the log why."""
-        desk = self.desks[mailbox]
-        self._reporter.resumed(desk, by)
-        await self._parking.release(desk)
-        desk.connected()
-        self._wake.set()
+        await self._doorkeeper.resume(self.desks[mailbox], by)
 
     async def read_parked(self) -> None:
         """Read which mailboxes stand still; a changed credential releases one."""
-        await self._parking.restore(self.desks.values())
+        await self._recovery.read_parked()
 
-    async def start(self) -> None:
-        """Recover: end what a crash left open, rebuild the ledgers, read the parked mailboxes and the lanes."""
-        await self.read_parked()
-        if (jump := await self._timekeeper.start()) is not None:
-            await self._parking.move(self.desks.values(), jump)
-        opened = await self._store.open_attempts()
-        now, boot = self._clock.now(), self._clock.boot()
-        # A day, the hour by which a wall clock may have jumped, and the longest a transaction may take.
-        rows = await self._store.ledger_rows(now - timedelta(seconds=DAY + 2 * 3600))
-        for desk in self.desks.values():
-            mine = [row for row in rows if row.mailbox == desk.spec.name]
-            desk.ledger.restore(mine, boot_id=self._clock.boot_id, boot=boot, now=now)
-        # Only now: an attempt still without a reply occupies the minute longer than one that has ended.
-        for found in opened:
-            judged = judge_lost(len(found.claim.recipients), was_marked=found.is_marked)
-            trouble = "the process ended before the reply was recorded" if found.is_marked else "the process ended"
-            settlement = self._courier.settlement(found.claim, judged, trouble, answered=False)
-            await self._courier.record(settlement)
-            if (owner := self.desks.get(found.claim.mailbox)) is not None:
-                owner.ledger.charge(boot, settlement.charged)
-        lanes = await self._store.lanes()
+    async def start(self, *, takes_up_waiting: bool = True) -> None:
+        """Recover: end what a crash left open, rebuild the ledgers, read the parked mailboxes and the lanes.
+
+        Without ``takes_up_waiting`` mail that waits is left alone and no parked mailbox is probed: only what is noted
+        from now on goes.
+        """
+        self._takes_up_waiting = takes_up_waiting
+        opened = await self._recovery.run()
+        lanes = await self._waiting()
         for state in lanes:
+            self._turns.prepare(state.sender_key)
             self.board.note(state.key, state.tenant, state.sender_key, state.next_due, more=state.waiting)
-        self._reporter.recovered(len(opened), sum(state.waiting for state in lanes))
+        self._reporter.recovered(opened, sum(state.waiting for state in lanes))
 
     async def run(self) -> None:
         """Run the loops until ``stop``; an unexpected end of one ends them all, loudly."""
@@ -142,19 +145,23 @@ class Engine:
             group.create_task(self._expiry_loop(), name="delivery.expiry")
             group.create_task(self._tend_loop(), name="delivery.tend")
 
-    async def stop(self, timeout: float) -> None:
-        """Take nothing new, let transactions end for ``timeout`` seconds, then cut them; settle all, say QUIT."""
+    async def stop(self, timeout: float, *, may_record: bool = True) -> None:
+        """Take nothing new, let transactions end for ``timeout`` seconds, then cut them; settle all, say QUIT.
+
+        Without ``may_record``, the store having failed for good, nothing can be settled any more: all is cut at once,
+        and the next start finds what was under way.
+        """
         self._courier.is_stopping = True
         self._wake.set()
-        await self._gone(self._workers, timeout)
+        await self._gone(self._workers, timeout if may_record else 0.0)
         if self._workers:
             for desk in self.desks.values():
                 desk.sessions.abort()
-            await self._gone(self._workers, 5.0)
+            await self._gone(self._workers, 5.0 if may_record else 0.0)
             for task in self._workers:
                 task.cancel()
             await self._gone(self._workers, 1.0)
-        await self._gone(self._settling, 10.0)
+        await self._gone(self._settling, 10.0 if may_record else 0.0)
         await asyncio.gather(*(desk.sessions.close(2.0) for desk in self.desks.values()))
 
     @staticmethod
@@ -195,6 +202,8 @@ class Engine:
             if wait > 0:
                 pause = min(pause, wait)
                 continue
+            if not self.desks.make_room(desk):
+                return min(pause, _CROWDED_SECONDS)
             wanted = sum(max(1, lane.waiting) for lane in lanes) - desk.seeking
             for _ in range(min(wanted, desk.free_sessions(boot, priority))):
                 self._start_worker(desk)
@@ -205,7 +214,8 @@ class Engine:
             pause = 1.0
             try:
                 for expired in await self._store.expire(self._clock.now(), _EXPIRY_BATCH):
-                    self.board.left(expired.lane)
+                    if expired.has_left:
+                        self.board.left(expired.lane)
                     self._reporter.expired(expired)
                     self._bells.ring(expired.message)
                 following = await self._store.next_expiry()
@@ -222,15 +232,18 @@ class Engine:
                 await self._parking.move(self.desks.values(), jump)
                 is_stale = True
             is_stale = is_stale and not await self._read_lanes()
-            for desk in self.desks.values():
+            for desk in list(self.desks.values()):
                 await desk.sessions.tend()
                 await self._tend_parked(desk)
             await self._clock.sleep(_TEND_SECONDS)
 
+    async def _waiting(self) -> Sequence[LaneState]:
+        return await self._store.lanes() if self._takes_up_waiting else ()
+
     async def _read_lanes(self) -> bool:
         """Read anew when each lane is due; whether the store could tell."""
         try:
-            lanes = await self._store.lanes()
+            lanes = await self._waiting()
         except StoreError as problem:
             self._reporter.store_trouble(problem)
             return False
@@ -240,25 +253,21 @@ class Engine:
         return True
 
     async def _tend_parked(self, desk: Desk) -> None:
-        if self._parking.is_over(desk):
-            await self.resume(desk.spec.name, "its time is over")
-        elif self._parking.wants_probe(desk) and desk.spec.name not in self._probing:
+        if not self._takes_up_waiting:
+            return
+        try:
+            wants_probe = await self._doorkeeper.tend(desk)
+        except StoreError as problem:
+            self._reporter.store_trouble(problem)
+            return
+        if wants_probe and desk.spec.name not in self._probing:
             # Apart from the loop: a server that swallows packets must hold up nobody else.
             self._probing.add(desk.spec.name)
             self._track(self._probe(desk), f"delivery.probe.{desk.spec.name}")
 
     async def _probe(self, desk: Desk) -> None:
-        """Sign in once as a parked mailbox; success releases it."""
         try:
-            async with desk.sessions.lend():
-                pass
-        except SignInRefused as refusal:
-            await self._parking.park_by_refusal(desk, refusal)
-        except ConnectTrouble as trouble:
-            self._knock_failed(desk, trouble)
-            self._parking.postpone(desk, 60.0)
-        else:
-            await self.resume(desk.spec.name, "a sign-in succeeded")
+            await self._doorkeeper.probe(desk)
         finally:
             self._probing.discard(desk.spec.name)
 
@@ -293,19 +302,17 @@ class Engine:
                         return
                     seeking, desk.seeking = False, desk.seeking - 1
                     claim, slot = found
-                    replies, judged = await self._courier.carry(desk, session, claim, slot)
+                    carried = await self._courier.carry(desk, session, claim, slot)
                 if settling is not None:
                     await settling
-                settling = asyncio.create_task(
-                    self._courier.settle(desk, claim, replies, judged), name="delivery.settle"
-                )
+                settling = asyncio.create_task(self._courier.settle(desk, claim, carried), name="delivery.settle")
                 self._settling.add(settling)
                 settling.add_done_callback(self._settled)
                 seeking, desk.seeking = True, desk.seeking + 1
         except ConnectTrouble as trouble:
-            self._knock_failed(desk, trouble)
+            self._doorkeeper.failed(desk, trouble)
         except SignInRefused as refusal:
-            await self._parking.park_by_refusal(desk, refusal)
+            await self._doorkeeper.refused(desk, refusal)
         except Exception:
             # A fault of ours must not spin: the mailbox waits as after a failed connect, and the log has the trace.
             desk.failed("internal", "an internal error; see the log", self._clock.boot(), None)
@@ -318,7 +325,3 @@ class Engine:
         self._settling.discard(task)
         if not task.cancelled() and (problem := task.exception()) is not None:
             self._reporter.crashed(task.get_name(), problem)
-
-    def _knock_failed(self, desk: Desk, trouble: ConnectTrouble) -> None:
-        kept = desk.failed(trouble.reason, trouble.text, self._clock.boot(), trouble.retry_after)
-        self._reporter.connect_failed(desk, kept)

@@ -50,10 +50,10 @@ class Forecaster:
         desks = self._routes.candidates(sender_key)
         if not desks:
             return Outlook(None, "mailbox-parked", "no mailbox covers the From address")
-        working = [desk for desk in desks if desk.parked is None]
+        working = [desk for desk in desks if desk.standing_still is None]
         if not working:
-            return self._parked(desks[0])
-        ahead = self._ahead(tenant, sender_key, priority, working, ahead_in_lane)
+            return self._parked(desks[0], now)
+        ahead = self._ahead(tenant, sender_key, priority, working, ahead_in_lane, now, boot)
         each = ahead // len(working)
         choices = [self._at_desk(desk, priority, each, now, boot) for desk in working]
         wait, outlook = min(choices, key=lambda choice: choice[0])
@@ -72,10 +72,16 @@ class Forecaster:
         return any(told) if told and (any(told) or len(told) == len(known)) else None
 
     @staticmethod
-    def _parked(desk: Desk) -> Outlook:
-        row = desk.parked
-        text = f"the mailbox {desk.spec.name} is parked"
-        return Outlook(None, "mailbox-parked", f"{text}: {row.cause}" if row else text, row.until if row else None)
+    def _parked(desk: Desk, now: datetime) -> Outlook:
+        row = desk.standing_still
+        if row is None:
+            return Outlook(now)
+        send_at = max(now, row.until) if row.until else None
+        if row is desk.parked and desk.umbrella is not None:
+            return Outlook(send_at, "sender-held", f"nobody may sign in as {desk.spec.address}: {row.cause}", row.until)
+        return Outlook(
+            send_at, "mailbox-parked", f"the mailbox {desk.spec.configured} is parked: {row.cause}", row.until
+        )
 
     def _at_desk(self, desk: Desk, priority: Priority, ahead: int, now: datetime, boot: float) -> tuple[float, Outlook]:
         paced = desk.ledger.opening(boot, priority, ahead, desk.reserve())
@@ -97,8 +103,20 @@ class Forecaster:
         send_at = now + timedelta(seconds=wait + desk.seconds_each)
         return wait, Outlook(send_at, code, text, until)
 
-    def _ahead(self, tenant: str, sender_key: str, priority: Priority, desks: list[Desk], in_lane: int | None) -> int:
-        """Return how many messages go before one: higher classes, the tenant's own, and others by their shares."""
+    def _ahead(
+        self,
+        tenant: str,
+        sender_key: str,
+        priority: Priority,
+        desks: list[Desk],
+        in_lane: int | None,
+        now: datetime,
+        boot: float,
+    ) -> int:
+        """Return how many messages go before one: higher classes, the tenant's own, and others by their shares.
+
+        Of the others, mail that waits for a person (a paused tenant, a held sender) goes before nobody.
+        """
         higher = own = 0
         others: dict[str, int] = {}
         mine = set(map(id, desks))
@@ -106,6 +124,9 @@ class Forecaster:
             if lane.key.priority > priority or not lane.waiting:
                 continue
             if not any(id(desk) in mine for desk in self._routes.candidates(lane.sender_key)):
+                continue
+            kept = self._gates.stop(lane.tenant, lane.sender_key, desks[0], now, boot)
+            if kept is not None and kept.needs_person:
                 continue
             if lane.key.priority < priority:
                 higher += lane.waiting

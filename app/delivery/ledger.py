@@ -36,12 +36,12 @@ class Budget:
 
 @dataclass(eq=False, slots=True)
 class Slot:
-    """A transaction's place in the windows while it runs."""
+    """A transaction's place in the windows while it runs; ``place`` None: the minute had no limit when it began."""
 
     tenant: str
     recipients: int
     began: float
-    place: Place
+    place: Place | None
 
 
 class Ledger:
@@ -132,7 +132,7 @@ class Ledger:
         self, now: float, tenant: str, recipients: int, priority: Priority = Priority.NORMAL, reserve: int = 0
     ) -> Slot:
         """Occupy the windows for a transaction that is about to begin."""
-        place = Place.URGENT
+        place = None
         if self.budget.per_minute:
             urgent = priority is Priority.URGENT
             place = self._minute.begin(now, self._rate(priority, reserve), urgent=urgent)
@@ -152,7 +152,7 @@ class Ledger:
         self._running.discard(slot)
         self._day_running -= slot.recipients
         self._count_out(slot.tenant)
-        if self.budget.per_minute:
+        if slot.place is not None:
             self._minute.give_back(slot.place)
 
     def end(self, slot: Slot, now: float, charged: int, *, replied: bool) -> None:
@@ -161,7 +161,7 @@ class Ledger:
             return
         self._running.discard(slot)
         self._day_running -= slot.recipients
-        if self.budget.per_minute:
+        if slot.place is not None:
             self._minute.end(slot.place, now if replied else now + NO_REPLY_SECONDS, slot.tenant)
         else:
             self._count_out(slot.tenant)

@@ -8,8 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from app.delivery.audit import Audit
 from app.delivery.desk import Desk, Refusal
 from app.delivery.engine import Engine
+from app.delivery.parking import BY_OPERATOR
 from app.kit.clock import Clock
 from app.queue.rows import ParkedRow
 
@@ -49,8 +51,9 @@ class UnknownMailbox(Exception):
 class Operators:
     """The operators' view of one process's mailboxes."""
 
-    def __init__(self, engine: Engine, clock: Clock) -> None:
+    def __init__(self, engine: Engine, audit: Audit, clock: Clock) -> None:
         self._engine = engine
+        self._audit = audit
         self._clock = clock
 
     def mailboxes(self) -> list[MailboxView]:
@@ -64,14 +67,16 @@ class Operators:
     async def park(self, name: str, who: str) -> MailboxView:
         """Let a mailbox stand still until somebody resumes it."""
         desk = self._desk(name)
+        await self._audit.note(who, "mailbox.park", name)
         await self._engine.park(
-            desk.spec.name, "operator", f"parked by {who}", f"resume it when it may send again: mailbox resume {name}"
+            desk.spec.name, BY_OPERATOR, f"parked by {who}", f"resume it when it may send again: mailbox resume {name}"
         )
         return self._view(desk)
 
     async def resume(self, name: str, who: str) -> MailboxView:
         """Let a mailbox work again, whatever it was parked for."""
         desk = self._desk(name)
+        await self._audit.note(who, "mailbox.resume", name)
         await self._engine.resume(desk.spec.name, who)
         return self._view(desk)
 
@@ -88,8 +93,8 @@ class Operators:
             name=desk.spec.name,
             address=desk.spec.address,
             state=desk.state(),
-            parked=desk.parked,
-            sign_in=SignIn(desk.spec.sign_in),
+            parked=desk.standing_still,
+            sign_in=_sign_in(desk, now),
             sessions_open=desk.sessions.open,
             sessions_busy=desk.sessions.busy,
             sessions_limit=desk.session_limit(boot),
@@ -99,3 +104,9 @@ class Operators:
             last_success_at=desk.last_success_at,
             last_refusal=desk.last_refusal,
         )
+
+
+def _sign_in(desk: Desk, now: datetime) -> SignIn:
+    """Return how a mailbox signs in, with the first of its credential's ends."""
+    ends = min(desk.spec.source.expiries, key=lambda each: each.at, default=None)
+    return SignIn(desk.spec.sign_in) if ends is None else SignIn(desk.spec.sign_in, ends.days_left(now), ends.at)

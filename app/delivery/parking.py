@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from app.delivery.desk import Desk, Refusal
+from app.delivery.desks import Desks
 from app.delivery.reporter import Reporter
 from app.kit.clock import Clock
 from app.mail.rule import Row
@@ -18,6 +19,9 @@ from app.mail.transaction import SignInRefused
 from app.mail.verdict import SignInVerdict, judge_sign_in
 from app.queue.contract import QueueStore, StoreError
 from app.queue.rows import ParkedRow
+
+#: The reason of a mailbox that an operator has parked.
+BY_OPERATOR = "operator"
 
 
 def next_probe(probes: tuple[float, ...], done: int, now: datetime) -> datetime | None:
@@ -34,30 +38,45 @@ class Parking:
         self._store = store
         self._clock = clock
         self._reporter = reporter
-        self._catalogue = catalogue
+        self.catalogue = catalogue
         self._key = b""
 
-    async def restore(self, desks: Iterable[Desk]) -> None:
+    async def restore(self, desks: Desks) -> None:
         """Read what was parked; a credential that has changed since releases its mailbox."""
         self._key = await self._store.fingerprint_key()
-        rows = {row.mailbox: row for row in await self._store.parked()}
-        for desk in desks:
-            row = rows.get(desk.spec.name)
-            if row is None:
+        rows = await self._store.parked()
+        for row in rows:
+            desk = desks.recall(row.mailbox)
+            if desk is None or desk.parked is not None:
                 continue
             desk.parked = row
-            if row.fingerprint != desk.spec.fingerprint(self._key):
+            if self._is_changed(desk, row):
                 await self.release(desk)
             else:
                 self._reporter.parked(desk, row)
 
-    async def park_by_refusal(self, desk: Desk, refusal: SignInRefused) -> None:
-        """Park a mailbox whose sign-in was refused; a refused probe keeps it parked and moves the next one back."""
+    async def has_changed(self, desk: Desk) -> bool:
+        """Read the credential of a parked mailbox anew; whether it is another one than it was parked with."""
+        await desk.spec.source.inspect()
+        return desk.parked is not None and self._is_changed(desk, desk.parked)
+
+    def _is_changed(self, desk: Desk, row: ParkedRow) -> bool:
+        """Whether another credential lifts what a mailbox is parked for; an operator's word it does not."""
+        return row.reason != BY_OPERATOR and row.fingerprint != desk.spec.fingerprint(self._key)
+
+    async def park_by_refusal(self, desk: Desk, refusal: SignInRefused, held_for: timedelta | None = None) -> None:
+        """Park a mailbox whose sign-in was refused, where ``held_for`` is given for so long and without a probe.
+
+        A refused probe keeps it parked and moves the next one back.
+        """
         verdict = judge_sign_in(
-            refusal.code, refusal.reply, by_token=desk.spec.sign_in != "password", rules=self._catalogue
+            refusal.code, refusal.reply, by_token=desk.spec.sign_in != "password", rules=self.catalogue
         )
         desk.last_refusal = Refusal(self._clock.now(), refusal.reply, verdict.cause, verdict.cure)
-        await self._keep(desk, verdict)
+        if held_for is not None:
+            await self._keep(desk, replace(verdict, probes=()), self._clock.now() + held_for)
+        else:
+            await self._keep(desk, verdict)
 
     async def park(self, desk: Desk, reason: str, cause: str, cure: str, until: datetime | None = None) -> None:
         """Park a mailbox for another reason: a reply that stops it, an operator's word."""

@@ -9,14 +9,17 @@ from app.kit.log import get_logger
 from app.kit.metrics import Metrics
 from app.mail.message import Result
 from app.mail.reply import Reply
-from app.mail.verdict import Judged
+from app.mail.verdict import Judged, Verdict
 from app.queue.contract import StoreError
 from app.queue.rows import Claim, Expired, ParkedRow, Settled, Settlement
+from app.queue.sender_rows import Held, SenderRow
 
 _log = get_logger("delivery")
 
 # By these a server asks for a slower pace.
 _SLOWER = frozenset({432, 451, 452})
+# Names are the server's words: a server that makes up a new one each time fills no memory and no log.
+_MOST_ALERTS = 100
 
 
 class Reporter:
@@ -24,6 +27,7 @@ class Reporter:
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
+        self._alerted: set[str] = set()
 
     def attempted(self, desk: Desk, claim: Claim, judged: Judged, settlement: Settlement, settled: Settled) -> None:
         """Tell of one attempt after it was settled."""
@@ -57,6 +61,15 @@ class Reporter:
             cause=cause,
             cure=cure,
         )
+        for verdict in judged.recipients:
+            if verdict.alert and verdict.alert not in self._alerted and len(self._alerted) < _MOST_ALERTS:
+                self._alerted.add(verdict.alert)
+                self._alert(verdict.alert, claim, verdict)
+
+    @staticmethod
+    def _alert(name: str, claim: Claim, verdict: Verdict) -> None:
+        """Tell once of a name of Exchange's that no row of the catalogue knows."""
+        _log.error("unknown refusal", name=name, message_id=claim.message, cause=verdict.cause, cure=verdict.cure)
 
     def _count_reply(self, reply: Reply) -> None:
         enhanced = reply.enhanced.split(".")[0] if reply.enhanced else "none"
@@ -75,12 +88,13 @@ class Reporter:
 
     def connect_failed(self, desk: Desk, trouble: Trouble) -> None:
         """Tell that no session could be opened."""
-        self._metrics.smtp_connect_failures(desk.spec.name, trouble.reason).inc()
+        self._metrics.smtp_connect_failures(desk.spec.configured, trouble.reason).inc()
         _log.warning("connect failed", mailbox=desk.spec.name, reason=trouble.reason, trouble=trouble.text)
 
     def parked(self, desk: Desk, row: ParkedRow) -> None:
         """Tell that a mailbox stands still."""
-        self._metrics.mailbox_parked(desk.spec.name, row.reason).set(1)
+        if desk.umbrella is None:
+            self._metrics.mailbox_parked(desk.spec.name, row.reason).set(1)
         _log.error(
             "mailbox parked",
             mailbox=desk.spec.name,
@@ -92,12 +106,38 @@ class Reporter:
 
     def released(self, desk: Desk, row: ParkedRow) -> None:
         """Tell that a mailbox works again."""
-        self._metrics.mailbox_parked.forget(desk.spec.name, row.reason)
+        if desk.umbrella is None:
+            self._metrics.mailbox_parked.forget(desk.spec.name, row.reason)
         _log.info("mailbox released", mailbox=desk.spec.name, reason=row.reason)
 
     def resumed(self, desk: Desk, by: str) -> None:
         """Tell who or what lets a mailbox work again."""
         _log.info("mailbox resumed", mailbox=desk.spec.name, by=by)
+
+    def sender_held(self, sender: SenderRow, held: Held) -> None:
+        """Tell that a sender is held until a person releases it."""
+        _log.error(
+            "sender held",
+            tenant=sender.tenant,
+            sender=sender.sender_key,
+            reason=held.reason,
+            cause=held.cause,
+            cure=held.cure,
+            since=_iso(held.since),
+        )
+
+    def sender_released(self, sender: SenderRow, by: str) -> None:
+        """Tell who lets a sender start afresh."""
+        _log.info("sender released", tenant=sender.tenant, sender=sender.sender_key, by=by)
+
+    def credential_ends(self, desk: Desk, kind: str, seconds: float) -> None:
+        """Keep in how many seconds a credential ends, negative when past."""
+        self._metrics.credential_expiry(desk.spec.name, kind).set(seconds)
+
+    def credential_notice(self, desk: Desk, kind: str, at: datetime, days: int) -> None:
+        """Tell that a credential ends soon, or has ended."""
+        log = _log.warning if days > 1 else _log.error
+        log("credential expires", mailbox=desk.spec.name, kind=kind, expires_at=_iso(at), days_left=days)
 
     def store_trouble(self, problem: StoreError) -> None:
         """Tell that the store refused delivery."""

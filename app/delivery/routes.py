@@ -11,10 +11,11 @@ from datetime import datetime
 
 from app.delivery.board import Board, Lane
 from app.delivery.desk import Desk
+from app.delivery.desks import Desks
 from app.delivery.gates import Gates
 from app.mail.address import parse_address
 from app.mail.message import Priority
-from app.mail.senders import Directory
+from app.mail.senders import Cover, Directory
 
 # A mailbox yields to another one only if that has clearly more room; equal ones would wait for each other.
 _CLEARLY = 0.02
@@ -23,24 +24,28 @@ _CLEARLY = 0.02
 class Routes:
     """Coverage of From addresses by the mailboxes at work."""
 
-    def __init__(self, directory: Directory, desks: Mapping[str, Desk]) -> None:
+    def __init__(self, directory: Directory, desks: Desks) -> None:
         self._directory = directory
         self._desks = desks
-        self._levels: dict[str, tuple[tuple[Desk, ...], ...]] = {}
+        self._levels: dict[str, tuple[tuple[Cover, ...], ...]] = {}
+
+    def reconfigure(self, directory: Directory) -> None:
+        """Go on with another directory."""
+        self._directory = directory
+        self._levels.clear()
 
     def levels(self, sender_key: str) -> tuple[tuple[Desk, ...], ...]:
         """Return the desks that cover a From, by precedence."""
         known = self._levels.get(sender_key)
         if known is None:
-            sender = parse_address(sender_key)
-            known = tuple(
-                tuple(self._desks[cover.name] for cover in level if cover.name in self._desks)
-                for level in self._directory.levels(sender)
-            )
+            known = self._directory.levels(parse_address(sender_key))
             if len(self._levels) > 10_000:
                 self._levels.clear()
             self._levels[sender_key] = known
-        return known
+        return tuple(
+            tuple(desk for cover in level if (desk := self._desks.of_cover(cover, sender_key)) is not None)
+            for level in known
+        )
 
     def candidates(self, sender_key: str) -> tuple[Desk, ...]:
         """Return the desks of the best precedence that has an available one; none available: all of the best."""
@@ -91,7 +96,11 @@ class Turns:
                 and self._gates.stop(lane.tenant, lane.sender_key, desk, now, boot) is None
             )
 
-        return list(self._board.turns(priority, now, used, is_open))
+        return list(self._board.turns(priority, now, used, is_open, desk.spec.sender_key))
+
+    def prepare(self, sender_key: str) -> None:
+        """Make sure that the mailbox is there which a wildcard signs in as for a From."""
+        self._routes.levels(sender_key)
 
     def next(self, desk: Desk, now: datetime, boot: float) -> Lane | None:
         """Return the lane whose message goes next at a desk, if its ledger lets one go."""

@@ -1,4 +1,4 @@
-"""What delivery needs of the wire; ``main`` hands it pools that keep this promise."""
+"""What delivery needs of the wire and of sign-in; ``main`` hands it pools and sources that keep this promise."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from app.mail.transaction import Content, Envelope, HandOver, Replies
+from app.signin.expiry import Expiry
 
 
 class Session(Protocol):
@@ -64,4 +65,26 @@ class Sessions(Protocol):
 
     def abort(self) -> None:
         """Cut every session now."""
+        ...
+
+
+class SignInSource(Protocol):
+    """What a mailbox signs in with, as far as delivery looks at it: never the secret itself."""
+
+    @property
+    def mark(self) -> bytes:
+        """Return a digest that changes when the credential does, as last read; whoever stores it keys it first."""
+        ...
+
+    @property
+    def expiries(self) -> tuple[Expiry, ...]:
+        """Return when the credential ends, as last read."""
+        ...
+
+    async def inspect(self) -> object:
+        """Read the credential anew; asks nobody for a token."""
+        ...
+
+    def reset(self) -> None:
+        """Forget refusals and troubles: the next token may be asked for at once."""
         ...

@@ -43,6 +43,7 @@ class Action(StrEnum):
     HALF_REPLY = "half-reply"  # half of a line, then FIN; with seconds: a silence first
     OVERLONG_REPLY = "overlong-reply"  # a line of more than 8 KiB
     BARE_LF = "bare-lf"  # lines that end in LF
+    NO_CODE = "no-code"  # words where the three digits of a reply should be
     OUT_OF_TURN = "out-of-turn"  # the right reply and one that nobody asked for
     DROP_AFTER_DOT = "drop-after-dot"  # taken, then TCP reset instead of the reply
     ANYWAY_354 = "354-anyway"  # 354 to DATA although MAIL or every RCPT was refused
@@ -52,16 +53,35 @@ class Action(StrEnum):
     NO_AUTH = "no-auth"
     NO_PIPELINING = "no-pipelining"
     NO_SMTPUTF8 = "no-smtputf8"
+    NO_8BITMIME = "no-8bitmime"
+    NO_SIZE = "no-size"
     WRONG_NAME = "wrong-name"  # certificates that must not be trusted
     EXPIRED = "expired"
     NOT_YET_VALID = "not-yet-valid"
     SELF_SIGNED = "self-signed"
     UNKNOWN_CA = "unknown-ca"
+    OLD_TLS = "old-tls"  # a server that speaks nothing newer than TLS 1.1
 
 
-FEATURES = frozenset({Action.NO_STARTTLS, Action.NO_AUTH, Action.NO_PIPELINING, Action.NO_SMTPUTF8})
+FEATURES = frozenset(
+    {
+        Action.NO_STARTTLS,
+        Action.NO_AUTH,
+        Action.NO_PIPELINING,
+        Action.NO_SMTPUTF8,
+        Action.NO_8BITMIME,
+        Action.NO_SIZE,
+    }
+)
 CERTIFICATES = frozenset(
-    {Action.WRONG_NAME, Action.EXPIRED, Action.NOT_YET_VALID, Action.SELF_SIGNED, Action.UNKNOWN_CA}
+    {
+        Action.WRONG_NAME,
+        Action.EXPIRED,
+        Action.NOT_YET_VALID,
+        Action.SELF_SIGNED,
+        Action.UNKNOWN_CA,
+        Action.OLD_TLS,
+    }
 )
 _OWN_PHASE = {
     Action.DROP_AFTER_DOT: Phase.DOT,

@@ -40,6 +40,7 @@ def build_app(state: State) -> Starlette:
             Route("/messages", doors.forget_messages, methods=["DELETE"]),
             Route("/messages/{number:int}", doors.one_message, methods=["GET"]),
             Route("/messages/{number:int}/raw", doors.raw_message, methods=["GET"]),
+            Route("/transcript", doors.transcript, methods=["GET"]),
             Route("/faults", doors.list_faults, methods=["GET"]),
             Route("/faults", doors.order_faults, methods=["POST"]),
             Route("/faults", doors.clear_faults, methods=["DELETE"]),
@@ -69,9 +70,10 @@ class _Doors:
 
     async def index(self, _request: Request) -> Response:
         """Say where everything is."""
-        places = ["/messages", "/messages/{number}/raw", "/faults", "/counters", "/ca.pem", "/accounts", "/apps"]
-        token = "/{directory}/oauth2/v2.0/token"  # noqa: S105 - a path
-        return JSONResponse({"emulator": "Exchange Online look-alike", "see": [*places, "/clock", "/reset", token]})
+        messages = ["/messages", "/messages/{number}/raw", "/transcript", "/counters"]
+        orders = ["/faults", "/latency", "/accounts", "/apps", "/clock", "/reset"]
+        rest = ["/ca.pem", "/{directory}/oauth2/v2.0/token"]
+        return JSONResponse({"emulator": "Exchange Online look-alike", "see": [*messages, *orders, *rest]})
 
     async def list_messages(self, _request: Request) -> Response:
         """List what arrived."""
@@ -89,6 +91,11 @@ class _Doors:
     async def raw_message(self, request: Request) -> Response:
         """Return one message as it came."""
         return Response(self._message(request).raw, media_type=_RAW)
+
+    async def transcript(self, _request: Request) -> Response:
+        """Tell what the clients said."""
+        heard = self._state.transcript
+        return JSONResponse([{"at": line.at.isoformat(), "session": line.session, "what": line.what} for line in heard])
 
     async def list_faults(self, _request: Request) -> Response:
         """List the faults on order."""

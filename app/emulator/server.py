@@ -22,6 +22,7 @@ from app.emulator.session import Session
 from app.emulator.state import State
 from app.emulator.tls import LOOPBACK_NAMES, Authority
 from app.emulator.tokens import DEFAULT_APP, App, Tokens
+from app.emulator.transcript import Heard, Transcript
 from app.emulator.wire import Wire
 from app.kit.clock import Clock, SystemClock
 
@@ -70,6 +71,7 @@ class Emulator:
             faults=FaultBook(),
             inbox=Inbox(movable, messages=messages, memory=memory),
             tokens=Tokens([DEFAULT_APP] if apps is None else apps, movable),
+            transcript=Transcript(movable),
             latency=dict(latency or {}),
         )
         for fault in faults:
@@ -169,6 +171,11 @@ class Emulator:
     def accepted(self) -> list[Received]:
         """The messages that were taken."""
         return [message for message in self.state.inbox if message.accepted]
+
+    @property
+    def transcript(self) -> list[Heard]:
+        """What the clients said, in order."""
+        return list(self.state.transcript)
 
     def order(self, fault: Fault | TokenFault) -> None:
         """Order a fault, of the SMTP side or of the token endpoint."""

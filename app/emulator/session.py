@@ -27,6 +27,8 @@ _KEYWORDS = {
     Action.NO_AUTH: "AUTH",
     Action.NO_PIPELINING: "PIPELINING",
     Action.NO_SMTPUTF8: "SMTPUTF8",
+    Action.NO_8BITMIME: "8BITMIME",
+    Action.NO_SIZE: "SIZE",
 }
 
 
@@ -63,6 +65,7 @@ class Session:
     async def run(self) -> None:
         """Converse until one side ends it; raises nothing of the network."""
         self.state.counters.opened()
+        self.heard("<connected>")
         watchdog = asyncio.create_task(self._watch(), name=f"emulator session {self.number} watchdog")
         try:
             with suppress(Gone, Ended):
@@ -73,6 +76,11 @@ class Session:
             watchdog.cancel()
             self._leave()
             self.state.counters.sessions_open -= 1
+            self.heard("<ended>")
+
+    def heard(self, what: str) -> None:
+        """Write down what came."""
+        self.state.transcript.note(self.number, what)
 
     def sign_in(self, account: Account, login: str) -> None:
         """Note who the client is."""
@@ -113,6 +121,7 @@ class Session:
             return
         verb, _, argument = line[:-2].partition(b" ")
         command = self._commands.get(verb.upper())
+        self.state.transcript.command(self.number, line, is_known=command is not None)
         if command is None:
             await self._refuse(replies.UNRECOGNIZED)
             return
@@ -165,6 +174,7 @@ class Session:
         except Gone:
             self.state.counters.handshakes_failed += 1
             raise
+        self.heard(f"<{self.wire.tls_version}>")
         # What was said in the clear counts for nothing (RFC 3207 §4.2).
         self._has_greeted, self._transaction = False, None
 

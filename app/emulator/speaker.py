@@ -75,6 +75,8 @@ class Speaker:
             octets = octets[:-2] + b" " + b"x" * OVERLONG + b"\r\n"
         elif action is Action.BARE_LF:
             octets = octets.replace(b"\r\n", b"\n")
+        elif action is Action.NO_CODE:
+            octets = octets[4:]
         elif action is Action.OUT_OF_TURN:
             octets += encode(beside)
         elif action is Action.INJECT_PLAINTEXT:

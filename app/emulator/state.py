@@ -12,6 +12,7 @@ from app.emulator.faults import FaultBook, Phase
 from app.emulator.inbox import Inbox
 from app.emulator.tls import Authority
 from app.emulator.tokens import Tokens
+from app.emulator.transcript import Transcript
 
 MAXIMUM_SIZE = 157_286_400  # what Exchange Online announces, 150 MiB
 
@@ -27,12 +28,14 @@ class State:
     faults: FaultBook
     inbox: Inbox
     tokens: Tokens
+    transcript: Transcript
     counters: Counters = field(default_factory=Counters)
     latency: dict[Phase, float] = field(default_factory=dict)
 
     def reset(self) -> None:
-        """Forget messages, faults, counts and throttles; accounts, apps, sessions and the clock stay."""
+        """Forget messages, transcript, faults, counts and throttles; accounts, apps, sessions and the clock stay."""
         self.inbox.clear()
+        self.transcript.clear()
         self.faults.clear()
         self.tokens.faults.clear()
         self.exchange.reset()

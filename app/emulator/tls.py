@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import ssl
 import tempfile
+import warnings
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
@@ -41,10 +42,10 @@ class Authority:
         return self._certificate.public_bytes(Encoding.PEM)
 
     def context(self, flaw: Action | None = None) -> ssl.SSLContext:
-        """Return a server context (TLS 1.2 or newer) with a good leaf, or with one that has ``flaw``."""
+        """Return a server context with a good leaf, or with ``flaw``; TLS 1.2 or newer but for ``old-tls``."""
         if flaw not in self._contexts:
             key, certificate = self._leaf(flaw)
-            self._contexts[flaw] = _server_context(key, certificate)
+            self._contexts[flaw] = _server_context(key, certificate, is_old=flaw is Action.OLD_TLS)
         return self._contexts[flaw]
 
     def _leaf(self, flaw: Action | None) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
@@ -112,10 +113,16 @@ def _builder(
     )
 
 
-def _server_context(key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate) -> ssl.SSLContext:
+def _server_context(key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate, *, is_old: bool) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    # Exchange answers older versions with 421 4.7.66; here they fail in the handshake.
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if is_old:
+        context.set_ciphers("DEFAULT:@SECLEVEL=0")  # OpenSSL 3 refuses the signatures of TLS 1.1 above it
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # old versions are the point here
+            context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
+    else:
+        # Exchange answers older versions with 421 4.7.66; here they fail in the handshake.
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
     # The ssl module reads keys from files only; the file's mode is 0600 and it is gone at once.
     with tempfile.NamedTemporaryFile(suffix=".pem") as file:
         file.write(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))

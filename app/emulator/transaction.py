@@ -108,10 +108,17 @@ class Transaction:
         if await self._told(Phase.DATA, reply, fault) != 354:
             return False
         try:
-            await self._verdict(await self._content())
+            await self._verdict(await self._whole_content())
         finally:
             self._release()
         return True
+
+    async def _whole_content(self) -> bytes | None:
+        try:
+            return await self._content()
+        except (Ended, Gone):
+            self._session.heard(f"<{self._size} octets, no dot>")
+            raise
 
     def _mail_reply(self, path: str | None, parameters: dict[str, str]) -> str:
         session = self._session
@@ -153,6 +160,7 @@ class Transaction:
                     await self._strike_in_content(fault)
             end = content.find(_END, searched)
             if end >= 0:
+                self._session.heard(f"<{self._size - len(content) + end + 2} octets and the dot>")
                 wire.push_back(bytes(content[end + len(_END) :]))
                 return bytes(content[2 : end + 2]) if is_kept else None
             if not is_kept:

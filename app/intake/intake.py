@@ -7,24 +7,37 @@ nothing was stored (``StoreError`` with reason ``commit-uncertain`` excepted).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from app.intake.content import checked, composed
+from app.intake.forecasts import Forecasts
 from app.intake.outcome import Acceptance, Forecast, Refused, RefusedByQuota, Render, Submission, Submitted
-from app.intake.rules import TenantRules, Times, check_alive, check_fit, covers_for, largest_of, recipients_of, times_of
+from app.intake.rules import TenantRules, Times, check_fit, covers_for, largest_of, recipients_of, redirected, times_of
 from app.intake.upload import FileUpload
 from app.kit.clock import Clock
 from app.kit.ids import new_id
 from app.kit.metrics import Metrics
-from app.mail.compose import compose
+from app.mail.address import Address
 from app.mail.draft import Draft
 from app.mail.message import Priority, Result, Work, api_status
-from app.mail.plan import ContentError, Plan
+from app.mail.plan import Plan
 from app.mail.reply import Phase, Reply
 from app.mail.senders import Cover, Directory
 from app.queue.contract import QueueStore
-from app.queue.rows import Accepted, Idempotency, KeyReused, LaneKey, NewMessage, NewRecipient, OverQuota, Replayed
+from app.queue.rows import (
+    Accepted,
+    Idempotency,
+    KeyReused,
+    LaneKey,
+    NewMessage,
+    NewRecipient,
+    OverQuota,
+    QuotaState,
+    Replayed,
+)
+from app.queue.sender_rows import RefusedAddress
 
 # Content up to this size goes into the accept transaction whole; more is staged chunk by chunk before it.
 _STAGE_ABOVE = 1024 * 1024
@@ -33,17 +46,24 @@ _ACCEPTED = 202
 _TEST_REPLY = Reply(250, None, "test: not handed over", Phase.DOT)
 
 
+def _none_known(_sender_key: str, _address_key: str) -> RefusedAddress | None:
+    """Know of no refused address."""
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """What intake asks of delivery; ``main`` hands it in.
 
     ``forecast(tenant, sender_key, priority, due)`` tells when a message would go, ``note(lane, tenant, sender_key,
-    due)`` that one waits, ``offers_smtputf8(sender_key)`` whether the next hop takes such addresses (None: not known).
+    due)`` that one waits, ``offers_smtputf8(sender_key)`` whether the next hop takes such addresses (None: not known),
+    ``refused(sender_key, address_key)`` how the next hop refused an address within a day, so that it is not tried.
     """
 
     forecast: Callable[[str, str, Priority, datetime], Forecast]
     note: Callable[[LaneKey, str, str, datetime], None]
     offers_smtputf8: Callable[[str], bool | None]
+    refused: Callable[[str, str], RefusedAddress | None] = _none_known
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,17 +90,22 @@ class Intake:
         clock: Clock,
         delivery: Delivery,
         metrics: Metrics,
-        not_yet: Set[str] = frozenset(),
+        redirect_to: Address | None = None,
     ) -> None:
-        """Build the way in; ``not_yet`` names the fields that are refused because they are not alive yet."""
-        self._not_yet = not_yet
+        """Take in over ``store``; ``redirect_to`` gets everybody's mail, where it is set (staging)."""
         self._store = store
         self._directory = directory
         self._tenants = tenants
         self._lifetime = lifetime
         self._clock = clock
         self._delivery = delivery
+        self._forecasts = Forecasts(delivery.forecast)
         self._metrics = metrics
+        self._redirect_to = redirect_to
+
+    def reconfigure(self, directory: Directory, tenants: Mapping[str, TenantRules], lifetime: timedelta) -> None:
+        """Go on with another configuration; what is being taken in goes on with the one it began with."""
+        self._directory, self._tenants, self._lifetime = directory, tenants, lifetime
 
     async def submit(self, submission: Submission, draft: Draft, render: Render, *, dry_run: bool = False) -> Submitted:
         """Take a draft in and return the answer to give.
@@ -88,28 +113,25 @@ class Intake:
         ``render`` makes the answer's octets before the commit, so that they can be kept for a replay. ``dry_run``
         checks and composes everything and stores nothing. Raises ``Refused``, ``RefusedByQuota`` and ``StoreError``.
         """
-        check_alive(draft, self._not_yet, dry_run=dry_run)
         now = self._clock.now()
         known = None if dry_run else await self._known(submission, now)
         if known is not None:
             return known
-        prepared = self._prepare(submission, draft, render, now)
-        plan = prepared.plan
-        check_fit(prepared.covers, plan.size, len(prepared.new.recipients))
+        draft = redirected(draft, self._redirect_to)
+        prepared = await self._prepare(submission, draft, render, now, is_whole=True)
+        is_small = prepared.new.content is not None
         if dry_run:
-            for _ in _checked(plan):
+            for _ in () if is_small else checked(prepared.plan.chunks()):
                 await asyncio.sleep(0)
             return Submitted(prepared.new.id, 200, prepared.location, prepared.body, is_replay=False)
-        if plan.size <= _STAGE_ABOVE:
-            return await self._accept(prepared, plan.size, tuple(_checked(plan)))
-        return await self._staged(prepared)
+        return await (self._accept(prepared) if is_small else self._staged(prepared))
 
     async def upload(
         self, submission: Submission, draft: Draft, render: Render, *, dry_run: bool = False
     ) -> FileUpload:
         """Authorise a draft whose files are still to come, and begin to take them; see ``outcome.Upload``."""
-        check_alive(draft, self._not_yet, dry_run=dry_run)
-        prepared = self._prepare(submission, draft, render, self._clock.now())
+        draft = redirected(draft, self._redirect_to)
+        prepared = await self._prepare(submission, draft, render, self._clock.now(), is_whole=False)
 
         async def finish(plan: Plan, size: int, fingerprint: bytes) -> Submitted:
             check_fit(prepared.covers, size, len(prepared.new.recipients))
@@ -118,8 +140,8 @@ class Intake:
             idempotency = prepared.new.idempotency
             if idempotency is not None:
                 idempotency = replace(idempotency, fingerprint=fingerprint)
-            new = replace(prepared.new, smtputf8=plan.needs_smtputf8, idempotency=idempotency)
-            submitted = await self._accept(replace(prepared, new=new), size, None)
+            new = replace(prepared.new, size=size, smtputf8=plan.needs_smtputf8, idempotency=idempotency)
+            submitted = await self._accept(replace(prepared, new=new))
             if submitted.is_replay:
                 await self._store.unstage(prepared.new.id)
             return submitted
@@ -128,24 +150,37 @@ class Intake:
             self._store,
             prepared.new.id,
             draft,
-            lambda whole: _composed(whole, prepared.new.message_id, prepared.new.id),
+            lambda whole: composed(whole, prepared.new.message_id, prepared.new.id),
             finish,
             largest_of(cover.limits.message_size for cover in prepared.covers),
             stores=not dry_run,
         )
 
-    def _prepare(self, submission: Submission, draft: Draft, render: Render, now: datetime) -> Prepared:
-        """Decide everything about a message but its content."""
+    async def quotas(self, tenant: str) -> Sequence[QuotaState]:
+        """Return what is left of a tenant's limits; empty where it has none. Raises ``StoreError``."""
+        policies = self._tenants[tenant].quotas
+        return await self._store.quotas(tenant, policies, self._clock.now()) if policies else ()
+
+    async def _prepare(
+        self, submission: Submission, draft: Draft, render: Render, now: datetime, *, is_whole: bool
+    ) -> Prepared:
+        """Decide everything about a message; with ``is_whole`` no files are to come, and small content is written."""
         tenant = self._tenants[submission.tenant]
         covers = covers_for(tenant, self._directory, draft)
         times = times_of(draft, now, self._lifetime)
         recipients = recipients_of(draft)
         identity = new_id("msg")
         message_id = f"<{identity.lower()}@{draft.sender.address.domain}>"
-        plan = _composed(draft, message_id, identity)
+        plan = await composed(draft, message_id, identity)
         self._check_smtputf8(plan, draft)
         if submission.is_test:
             recipients = tuple(replace(each, result=Result.SENT, reply=_TEST_REPLY) for each in recipients)
+        else:
+            recipients = tuple([self._told(each, draft.sender.address.key) for each in recipients])
+        content = None
+        if is_whole:
+            check_fit(covers, plan.size, len(recipients))
+            content = tuple(checked(plan.chunks())) if plan.size <= _STAGE_ABOVE else None
         location = f"/v1/messages/{identity}"
         body = render(self._acceptance(identity, submission, draft, times, recipients, now))
         new = NewMessage(
@@ -161,12 +196,12 @@ class Intake:
             expires_at=times.expires_at,
             date=times.date,
             priority=draft.priority,
-            size=0,
+            size=plan.size,
             smtputf8=plan.needs_smtputf8,
             tags=draft.tags,
             metadata=draft.metadata,
             recipients=recipients,
-            content=None,
+            content=content,
             is_test=submission.is_test,
             source=submission.source,
             key_id=submission.key_id,
@@ -175,6 +210,13 @@ class Intake:
             quotas=tenant.quotas,
         )
         return Prepared(new, plan, covers, location, body)
+
+    def _told(self, recipient: NewRecipient, sender_key: str) -> NewRecipient:
+        """Return a recipient as rejected where the next hop refused it a short while ago, in its words of then."""
+        known = self._delivery.refused(sender_key, recipient.key)
+        if known is None:
+            return recipient
+        return replace(recipient, result=Result.REJECTED, reply=known.reply, cause=known.cause, cure=known.cure)
 
     @staticmethod
     def _idempotency(submission: Submission, location: str, body: bytes) -> Idempotency | None:
@@ -218,7 +260,7 @@ class Intake:
         waits = Result.PENDING in results
         status = api_status(Work.QUEUED if waits else Work.DONE, results, tried=False, scheduled=times.due_at > now)
         forecast = (
-            self._delivery.forecast(submission.tenant, draft.sender.address.key, draft.priority, times.due_at)
+            self._forecasts.of(submission.tenant, draft.sender.address.key, draft.priority, times.due_at, now)
             if waits
             else Forecast(None, None)
         )
@@ -228,42 +270,23 @@ class Intake:
         """Stage large content chunk by chunk, so that it is never whole in memory, then accept it."""
         identity = prepared.new.id
         try:
-            for no, chunk in enumerate(_checked(prepared.plan)):
+            for no, chunk in enumerate(checked(prepared.plan.chunks())):
                 await self._store.stage(identity, no, chunk)
-            return await self._accept(prepared, prepared.plan.size, None)
+            return await self._accept(prepared)
         finally:
             # Chunks that an accepted message has adopted are no longer staged, and stay.
             await asyncio.shield(self._store.unstage(identity))
 
-    async def _accept(self, prepared: Prepared, size: int, content: tuple[bytes, ...] | None) -> Submitted:
-        new = replace(prepared.new, size=size, content=content)
+    async def _accept(self, prepared: Prepared) -> Submitted:
+        new = prepared.new
         outcome = await self._store.accept(new)
         if isinstance(outcome, OverQuota):
             raise RefusedByQuota(outcome.violated, outcome.quotas)
         if not isinstance(outcome, Accepted):
             return self._replayed(outcome)
         self._metrics.messages_accepted(new.tenant, new.source).inc()
-        self._metrics.message_size.observe(size)
+        self._metrics.message_size.observe(new.size)
+        self._forecasts.forget()
         if outcome.lane is not None:
             self._delivery.note(outcome.lane, new.tenant, new.sender_key, new.due_at)
         return Submitted(new.id, _ACCEPTED, prepared.location, prepared.body, is_replay=False, quotas=outcome.quotas)
-
-
-def _composed(draft: Draft, message_id: str, identity: str) -> Plan:
-    """Return the plan of a draft's content; raises ``Refused`` for what cannot be written."""
-    try:
-        return compose(draft, message_id=message_id, boundary=identity.lower())
-    except ContentError as error:
-        raise _refused(error) from None
-
-
-def _checked(plan: Plan) -> Iterator[bytes]:
-    """Yield the chunks of a plan; raises ``Refused`` for base64 that is none, which shows only here."""
-    try:
-        yield from plan.chunks()
-    except ContentError as error:
-        raise _refused(error) from None
-
-
-def _refused(error: ContentError) -> Refused:
-    return Refused("validation-error", str(error), error.pointer or None, fault=error.code)

@@ -5,12 +5,13 @@ Plain functions: they return what follows or raise ``Refused`` with the problem'
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Set
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from app.intake.outcome import Refused
-from app.mail.address import AddressPattern, NamedAddress
+from app.mail.address import Address, AddressPattern, NamedAddress
+from app.mail.compose import ORIGINAL_TO
 from app.mail.draft import Draft
 from app.mail.message import Kind, Priority
 from app.mail.senders import Cover, Directory, is_allowed
@@ -35,18 +36,6 @@ class Times:
     due_at: datetime
     expires_at: datetime
     date: datetime
-
-
-def check_alive(draft: Draft, not_yet: Set[str], *, dry_run: bool) -> None:
-    """Refuse what is asked for and not alive yet (``not_yet`` names fields), rather than ignore it."""
-    asked = {
-        "scheduled_at": draft.scheduled_at is not None,
-        "priority": draft.priority is not Priority.NORMAL,
-        "dry_run": dry_run,
-    }
-    for field in not_yet:
-        if asked[field]:
-            raise Refused("validation-error", "is not supported yet", f"/{field}", fault="not_supported_yet")
 
 
 def covers_for(tenant: TenantRules, directory: Directory, draft: Draft) -> tuple[Cover, ...]:
@@ -84,14 +73,26 @@ def _by_kind(draft: Draft) -> Iterable[tuple[Kind, tuple[NamedAddress, ...]]]:
 
 
 def recipients_of(draft: Draft) -> tuple[NewRecipient, ...]:
-    """Return the envelope's recipients: an address that stands twice gets one, with the kind of its first place."""
+    """Return the envelope's recipients: an address that stands twice gets one, with the kind of its first place.
+
+    Of a redirected draft each keeps its name and is reached at the one address.
+    """
     found: dict[str, NewRecipient] = {}
     for kind, addresses in _by_kind(draft):
         for named in addresses:
             address = named.address
             if address.key not in found:
-                found[address.key] = NewRecipient(address.given, address.key, address.wire, kind)
+                wire = (draft.redirect_to or address).wire
+                found[address.key] = NewRecipient(address.given, address.key, wire, kind)
     return tuple(found.values())
+
+
+def redirected(draft: Draft, to: Address | None) -> Draft:
+    """Return a draft as it is sent where everything goes to one address (None: it is sent as it is)."""
+    if to is None:
+        return draft
+    headers = tuple((name, value) for name, value in draft.headers if name.lower() != ORIGINAL_TO.lower())
+    return replace(draft, headers=headers, redirect_to=to)
 
 
 def check_fit(covers: tuple[Cover, ...], size: int, recipients: int) -> None:

@@ -6,10 +6,11 @@ all have arrived; it is staged last, under numbers that put it in its place.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from typing import Any
 
+from app.intake.content import checked
 from app.intake.outcome import Refused, Submitted
 from app.mail.base64_lines import Base64Lines
 from app.mail.compose import zone_of
@@ -28,7 +29,7 @@ class FileUpload:
         store: QueueStore,
         message: str,
         draft: Draft,
-        compose: Callable[[Draft], Plan],
+        compose: Callable[[Draft], Awaitable[Plan]],
         finish_with: Finish,
         largest: int,
         *,
@@ -67,9 +68,9 @@ class FileUpload:
     async def finish(self, fingerprint: bytes) -> Submitted:
         """Stage what stands between the files and accept the message."""
         await self._end_file()
-        plan = self._compose(replace(self._draft, attachments=(*self._draft.attachments, *self._files)))
+        plan = await self._compose(replace(self._draft, attachments=(*self._draft.attachments, *self._files)))
         size = plan.size + self._size
-        for number, chunk in plan.numbered():
+        for number, chunk in checked(plan.numbered()):
             if self._stores:
                 await self._store.stage(self._message, number, chunk)
         return await self._finish_with(plan, size, fingerprint)

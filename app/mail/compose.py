@@ -27,6 +27,7 @@ from app.mail.plan import Base64Text, ContentError, FilePart, Literal, Piece, Pl
 
 # What Exchange takes of header lines before it answers 552 5.3.4.
 HEADER_LIMIT: Final = 256 * 1024
+ORIGINAL_TO: Final = "X-Postroom-Original-To"
 
 _BOUNDARY: Final = re.compile(r"[0-9A-Za-z'()+_,./:=?-]{1,60}")
 _DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -71,7 +72,8 @@ def compose(draft: Draft, *, message_id: str, boundary: str) -> Plan:
 
 def _needs_smtputf8(draft: Draft) -> bool:
     everybody = (draft.sender, *draft.to, *draft.cc, *draft.bcc, *draft.reply_to)
-    return any(each.address.needs_smtputf8 for each in everybody)
+    told = draft.redirect_to is not None and draft.redirect_to.needs_smtputf8
+    return told or True in [each.address.needs_smtputf8 for each in everybody]
 
 
 # ---------------------------------------------------------------- head
@@ -94,11 +96,21 @@ def _head(draft: Draft, message_id: str) -> str:
     lines.append(f"Message-ID: {message_id}\r\n")
     if draft.headers:
         lines += _custom(draft.headers)
+    if draft.redirect_to is not None:
+        lines.append(_original_to(draft))
     lines.append("MIME-Version: 1.0\r\n")
     head = "".join(lines)
     if len(head) > HEADER_LIMIT:
         raise ContentError("header_too_large", "", f"has more than {HEADER_LIMIT // 1024} KiB of header lines")
     return head
+
+
+def _original_to(draft: Draft) -> str:
+    """Return the field that tells for whom a redirected message was, those of Bcc among them, each once."""
+    everybody: dict[str, str] = {}
+    for each in (*draft.to, *draft.cc, *draft.bcc):
+        everybody.setdefault(each.address.key, each.address.wire)
+    return headers.unstructured(ORIGINAL_TO, ", ".join(everybody.values()))
 
 
 def _check_line(text: str, pointer: str) -> None:

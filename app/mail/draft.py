@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from app.mail.address import NamedAddress
+from app.mail.address import Address, NamedAddress
 from app.mail.message import Priority
 
 
@@ -33,7 +33,11 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A message as asked for. Times are aware; ``text`` is None where none was given, "" where it was opted out."""
+    """A message as asked for. Times are aware; ``text`` is None where none was given, "" where it was opted out.
+
+    ``redirect_to`` is nobody's to ask for: on a staging system the envelope carries that address in the place of every
+    recipient, and a header tells them.
+    """
 
     sender: NamedAddress
     to: tuple[NamedAddress, ...]
@@ -50,3 +54,4 @@ class Draft:
     priority: Priority = Priority.NORMAL
     scheduled_at: datetime | None = None
     expires_at: datetime | None = None
+    redirect_to: Address | None = None

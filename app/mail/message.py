@@ -77,7 +77,7 @@ WORK_MOVES: Final[dict[Work, frozenset[Work]]] = {
     Work.QUEUED: frozenset({Work.SENDING, Work.HELD, Work.DONE}),
     Work.SENDING: frozenset({Work.DONE, Work.DEFERRED, Work.HELD, Work.QUEUED}),
     Work.DEFERRED: frozenset({Work.SENDING, Work.HELD, Work.DONE, Work.QUEUED}),
-    Work.HELD: frozenset({Work.QUEUED, Work.DONE}),
+    Work.HELD: frozenset({Work.QUEUED, Work.DEFERRED, Work.DONE}),
     Work.DONE: frozenset({Work.QUEUED}),  # retry on request; a person's word about an unknown
 }
 

@@ -125,6 +125,9 @@ class Plan:
 
         Raises ``ValueError`` where files arrive apart.
         """
+        first = self.pieces[0] if len(self.pieces) == 1 else None
+        if isinstance(first, Literal) and first.size <= CHUNK_LIMIT:
+            return iter((first.octets,))  # most messages: nothing to put together
         if any(isinstance(piece, FilePart) for piece in self.pieces):
             raise ValueError("files of this message arrive apart")
         return (chunk for _, chunk in self.numbered())

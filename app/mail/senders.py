@@ -11,6 +11,9 @@ from dataclasses import dataclass
 
 from app.mail.address import Address, AddressPattern
 
+# A pattern such as ``*@contoso.com`` lets many addresses in.
+_MOST_KNOWN = 10_000
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -44,12 +47,22 @@ class Directory:
 
     def __init__(self, covers: Iterable[Cover]) -> None:
         self._covers = tuple(covers)
+        # Asked for each message, and mostly for the same few addresses.
+        self._levels: dict[str, tuple[tuple[Cover, ...], ...]] = {}
 
     def levels(self, sender: Address) -> tuple[tuple[Cover, ...], ...]:
         """Return the mailboxes that cover a From, by precedence, empty levels left out.
 
         Exact address, wildcard mailbox, exact ``send_as``, pattern ``send_as``; within a level load is shared.
         """
+        known = self._levels.get(sender.key)
+        if known is None:
+            if len(self._levels) >= _MOST_KNOWN:
+                self._levels.clear()
+            known = self._levels[sender.key] = self._levels_of(sender)
+        return known
+
+    def _levels_of(self, sender: Address) -> tuple[tuple[Cover, ...], ...]:
         ranked: tuple[list[Cover], list[Cover], list[Cover], list[Cover]] = ([], [], [], [])
         for cover in self._covers:
             rank = self._rank(cover, sender)

@@ -86,8 +86,11 @@ class SignInRefused(Exception):
     """The server (or the token endpoint) refused our credential; a matter of the mailbox, of no message.
 
     ``reply`` is the server's reply (phase auth) or None where the token endpoint refused; ``code`` is the word shown
-    as the reason (``535 5.7.139``, ``AADSTS7000215``), ``text`` a sentence without any secret.
+    as the reason (``535 5.7.139``, ``AADSTS7000215``), ``text`` a sentence without any secret. ``refusals`` counts the
+    sign-ins that the server refused: two where a fresh token was tried as well.
     """
+
+    refusals = 1
 
     def __init__(self, code: str, text: str, reply: Reply | None = None) -> None:
         super().__init__(text)

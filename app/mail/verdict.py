@@ -33,6 +33,7 @@ __all__ = [
     "judge_lost",
     "judge_sign_in",
     "judge_transaction",
+    "summed_up",
 ]
 
 # 530 5.7.57 repeats the reply to the sign-in: "… Error: 535 5.7.139 Authentication unsuccessful, …"
@@ -162,6 +163,11 @@ def judge_transaction(replies: Replies, recipients: int, rules: Sequence[Row] = 
 def judge_lost(recipients: int, *, was_marked: bool) -> Judged:
     """Judge an attempt of which nothing is known but whether its hand-over mark was committed."""
     return _sum_up((_UNKNOWN if was_marked else _NOT_TAKEN,) * recipients)
+
+
+def summed_up(recipients: Iterable[Verdict]) -> Judged:
+    """Return what a transaction came to whose recipients were judged so, in the envelope's order."""
+    return _sum_up(tuple(recipients))
 
 
 def judge_sign_in(

@@ -158,8 +158,8 @@ class Intake:
         about = (new.size, new.smtputf8, new.is_test, body, new.message_id, len(new.recipients))
         place = (seq, new.id, tenant, pair, int(new.priority), work.value)
         db.execute(ADD_MESSAGE, (*place, *times, *about, *counts))
-        tags = compact(new.tags)
-        metadata = compact(dict(new.metadata))
+        tags = compact(new.tags) if new.tags else "[]"
+        metadata = compact(dict(new.metadata)) if new.metadata else "{}"
         db.execute(ADD_LETTER, (seq, new.sender, new.subject, tags, metadata, new.source, new.key_id, new.request_id))
         if new.tags:
             db.executemany(ADD_TAG, [(tenant, name, value, seq) for name, value in new.tags])

@@ -11,7 +11,7 @@ import apsw
 
 from app.queue.asking import row, rows
 from app.queue.codec import instant, printable
-from app.queue.views import AuditPage, AuditRow, Paused
+from app.queue.first_aid import AuditPage, AuditRow, Paused
 from app.queue.writer import Transaction
 
 # Add a row to the audit; what is told again of the same act replaces its detail.

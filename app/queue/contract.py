@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from app.mail.message import Work
+from app.queue.first_aid import FirstAid
 from app.queue.rows import (
     Accepted,
     ClockSeen,
@@ -60,7 +61,12 @@ class SenderStore(Protocol):
 
 
 class QueueStore(Protocol):
-    """The contract; see the module's promise."""
+    """The contract; see the module's promise. ``first_aid`` is what operators may ask of the store."""
+
+    @property
+    def first_aid(self) -> FirstAid:
+        """Return the operators' side of the store."""
+        ...
 
     @property
     def senders(self) -> SenderStore:

@@ -7,23 +7,17 @@ that is being sent is not held (it has its reply soon); it is canceled only whil
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from app.mail.message import Result, Work
 from app.queue.asking import row
 from app.queue.codec import instant
-from app.queue.moves import State, states
+from app.queue.first_aid import Deed, Moved
+from app.queue.moves import BY_PLACE, State, states
 from app.queue.requests import end_pending, is_marked
 from app.queue.timeline import Event, add_events
-from app.queue.views import Moved
 from app.queue.writer import Transaction
-
-# A message's state, and whose it is, by its place.
-BY_PLACE: Final = """
-SELECT seq, id, pair, priority, due_at, created_at, attempt, unknown, body, work, hold_unknown, kept_work IS NOT NULL
-FROM messages WHERE seq = ?
-"""
 
 # Whose messages a pair's are.
 PAIR: Final = "SELECT t.name, p.sender_key FROM pairs AS p JOIN tenants AS t ON t.id = p.tenant WHERE p.id = ?"
@@ -34,10 +28,11 @@ UPDATE messages SET work = 'held', kept_work = work, kept_due_at = due_at, due_a
 WHERE seq = ? AND due_at IS NOT NULL
 """
 
-# Let a message that an operator holds wait again as it did before. Returns where, and when it is due.
+# Let a held message of which something is pending wait again as it did before. Returns where, and when it is due.
 RELEASE: Final = """
-UPDATE messages SET work = kept_work, due_at = kept_due_at, kept_work = NULL, kept_due_at = NULL
-WHERE seq = ? AND work = 'held' AND kept_work IS NOT NULL
+UPDATE messages
+SET work = coalesce(kept_work, 'queued'), due_at = coalesce(kept_due_at, ?2), kept_work = NULL, kept_due_at = NULL
+WHERE seq = ?1 AND work = 'held' AND pending > 0
 RETURNING work, due_at
 """
 
@@ -45,12 +40,10 @@ _HELD: Final = "an operator holds it"
 _RELEASED: Final = "an operator released it"
 _CANCELED: Final = "an operator canceled it"
 
-# What is done to one message: what has changed, or None.
-Act = Callable[[Transaction, State, int], Moved | None]
 
-
-def step(transaction: Transaction, act: Act, seqs: Sequence[int], now: int) -> tuple[Moved, ...]:
+def step(transaction: Transaction, deed: Deed, seqs: Sequence[int], now: int) -> tuple[Moved, ...]:
     """Do something to the messages at these places; what has changed. ``now`` in microseconds."""
+    act = _ACTS[deed]
     moved = []
     for seq in seqs:
         for state in states(transaction.db, BY_PLACE, (seq,)):
@@ -72,9 +65,9 @@ def hold(transaction: Transaction, state: State, now: int) -> Moved | None:
 
 
 def release(transaction: Transaction, state: State, now: int) -> Moved | None:
-    """Release a message that an operator holds."""
+    """Release a held message of which something is pending; one held for an unknown outcome alone stays."""
     db = transaction.db
-    found = row(db, RELEASE, (state.seq,))
+    found = row(db, RELEASE, (state.seq, now))
     if found is None:
         return None
     work, due = found
@@ -99,3 +92,10 @@ def _moved(
     found = row(transaction.db, PAIR, (state.pair,))
     tenant, sender_key = found or ("", "")
     return Moved(state.id, tenant, sender_key, state.lane, left, instant(due_at), canceled)
+
+
+_ACTS: Final[Mapping[Deed, Callable[[Transaction, State, int], Moved | None]]] = {
+    Deed.HOLD: hold,
+    Deed.RELEASE: release,
+    Deed.CANCEL: cancel,
+}

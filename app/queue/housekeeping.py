@@ -34,7 +34,7 @@ class Housekeeper:
 
     def __init__(self, store: QueueStore, retention: Retention, clock: Clock) -> None:
         self._store = store
-        self._retention = retention
+        self.retention = retention
         self._clock = clock
         self.is_stopping = False
 
@@ -45,7 +45,7 @@ class Housekeeper:
 
     async def tidy(self) -> int:
         """Make one round; how much was tidied away."""
-        now, keep = self._clock.now(), self._retention
+        now, keep = self._clock.now(), self.retention
         try:
             erased = await self._store.erase_content(now, keep.content_sent, keep.content_other, _BATCH)
             forgotten = await self._store.forget(now, keep.metadata, keep.idempotency, _BATCH)

@@ -30,6 +30,9 @@ BY_ID: Final = f"""
 SELECT {_COLUMNS} FROM messages WHERE id = ? AND tenant = (SELECT id FROM tenants WHERE name = ?)
 """  # noqa: S608 - only constants of this file
 
+# A message's state, by its place.
+BY_PLACE: Final = f"SELECT {_COLUMNS} FROM messages WHERE seq = ?"  # noqa: S608 - only constants of this file
+
 # The messages whose time is over and of which something is pending, the longest overdue first.
 OVERDUE: Final = f"""
 SELECT {_COLUMNS} FROM messages INDEXED BY messages_expiry

@@ -179,7 +179,8 @@ def expire(transaction: Transaction, now: int, limit: int) -> tuple[Expired, ...
     for state in states(transaction.db, OVERDUE, (now, limit)):
         ended = end_pending(transaction, state, Result.EXPIRED, now)
         if ended is not None:
-            expired.append(Expired(state.id, state.lane, ended[0].work))
+            has_left = state.due_at is not None
+            expired.append(Expired(state.id, state.lane, ended[0].work, has_left))
     return tuple(expired)
 
 

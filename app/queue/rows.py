@@ -294,11 +294,12 @@ class ClockSeen:
 
 @dataclass(frozen=True, slots=True)
 class Expired:
-    """A message of which recipients have just expired."""
+    """A message of which recipients have just expired; ``has_left``: it waited in its lane until then."""
 
     message: str
     lane: LaneKey
     work: Work
+    has_left: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,11 +16,9 @@ import apsw
 
 from app.queue.asking import rows
 from app.queue.codec import SECOND, micros
+from app.queue.first_aid import OPEN_STATUSES, Filter
 from app.queue.reading import views
 from app.queue.views import Page
-
-#: How a message that is not done can show itself.
-OPEN_STATUSES: Final = ("scheduled", "queued", "deferred", "sending", "held")
 
 # The tenants that ever sent, or one of them.
 TENANTS: Final = "SELECT id, name FROM tenants"
@@ -41,27 +39,6 @@ _BEFORE: Final = "m.created_at < :created_before"
 
 _LOWEST: Final = -(2**62)
 _HIGHEST: Final = 2**62
-
-
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """What an operator's filters ask for; what is None is not asked. ``before``: accepted before this instant."""
-
-    tenant: str | None = None
-    sender_key: str | None = None
-    tag: tuple[str, str] | None = None
-    status: str | None = None
-    before: datetime | None = None
-
-    def __str__(self) -> str:
-        words = {
-            "tenant": self.tenant,
-            "from": self.sender_key,
-            "tag": ":".join(self.tag) if self.tag else None,
-            "status": self.status,
-            "before": self.before.isoformat() if self.before else None,
-        }
-        return " ".join(f"{name}={word}" for name, word in words.items() if word is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +75,13 @@ def places(
     now: datetime,
     limit: int,
     *,
-    low: int = _LOWEST,
-    high: int = _HIGHEST,
+    low: int | None = None,
+    high: int | None = None,
     newest_first: bool = False,
 ) -> list[Place]:
     """Return up to ``limit`` places between two others (exclusive)."""
     name, value = asked.tag or (None, None)
+    highest = _HIGHEST if high is None else high
     before = micros(asked.before)
     bindings = {
         "sender": asked.sender_key,
@@ -111,9 +89,9 @@ def places(
         "value": value,
         "created_before": before,
         "now": micros(now),
-        "low": low,
+        "low": _LOWEST if low is None else low,
         # A place is never before the instant of creation, and less than a second behind it.
-        "high": high if before is None else min(high, before + SECOND),
+        "high": highest if before is None else min(highest, before + SECOND),
         "limit": limit,
     }
     ranges = [
@@ -126,13 +104,10 @@ def places(
     return [Place(seq, recipients) for (seq, recipients), _ in zip(found, range(limit), strict=False)]
 
 
-def page(
-    db: apsw.Connection, asked: Filter, now: datetime, limit: int, after: int | None, before: int | None
-) -> Page:
+def page(db: apsw.Connection, asked: Filter, now: datetime, limit: int, after: int | None, before: int | None) -> Page:
     """Return a page of messages that are not done, newest first; ``after`` and ``before`` are places, never both."""
     if before is None:
-        high = _HIGHEST if after is None else after
-        found = places(db, asked, now, limit + 1, high=high, newest_first=True)
+        found = places(db, asked, now, limit + 1, high=after, newest_first=True)
     else:
         found = places(db, asked, now, limit + 1, low=before)
     more = len(found) > limit

@@ -44,6 +44,7 @@ from app.queue.rows import (
     Settlement,
 )
 from app.queue.senders import SqliteSenders
+from app.queue.sqlite_first_aid import SqliteFirstAid
 from app.queue.views import Change, Counts, EventView, ListQuery, MessageView, Page
 from app.queue.writer import Observe, Reach, Writer
 
@@ -67,6 +68,7 @@ class SqliteStore:
         self._intake = intake
         self.senders = SqliteSenders(writer, readers)
         self._disk = disk
+        self.first_aid = SqliteFirstAid(writer, readers)
 
     def __repr__(self) -> str:
         return f"<SqliteStore {self._opened.path.name} {self._writer!r} {self._readers!r}>"

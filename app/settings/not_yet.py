@@ -31,15 +31,9 @@ def _starts_otherwise(prefix: str) -> Callable[[Any], bool]:
     return lambda value: not (isinstance(value, str) and value.startswith(prefix))
 
 
-def _never(_value: Any) -> bool:
-    return False
-
-
 NOT_YET: Final = (
-    Row("server.redirect_all_to", _never, "sending everything to one address", "remove it"),
     Row("store.url", _starts_otherwise("postgres"), "PostgreSQL", 'use "sqlite:///…"'),
     Row("connections.*.profile", _none_of("hve", "acs"), "profiles hve and acs", "use exchange or plain"),
-    Row("mailboxes.*.address", _starts_otherwise("*"), "wildcard mailboxes", "name one mailbox"),
 )
 
 

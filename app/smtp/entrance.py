@@ -23,7 +23,11 @@ from app.smtp.target import Features, Target
 
 
 class Entrance:
-    """See the module's promise. ``is_inside`` says whether a session of the mailbox stands."""
+    """See the module's promise. ``is_inside`` says whether a session of the mailbox stands.
+
+    ``is_token_good`` says whether others are known to use the same token with success: a mailbox that never signed in
+    then is refused for its own sake, and no fresh token helps.
+    """
 
     def __init__(
         self,
@@ -32,6 +36,7 @@ class Entrance:
         is_inside: Callable[[], bool],
         clock: Clock,
         observe: Observer,
+        is_token_good: Callable[[], bool],
     ) -> None:
         self.opened = 0  # sessions signed in so far
         self.features: Features | None = None  # the last EHLO under TLS
@@ -40,6 +45,7 @@ class Entrance:
         self._is_inside = is_inside
         self._clock = clock
         self._observe = observe
+        self._is_token_good = is_token_good
         self._gate = asyncio.Lock()
         self._failure: ConnectTrouble | SignInRefused | None = None
         self._openings: set[Opening] = set()
@@ -55,6 +61,12 @@ class Entrance:
                 if not self._is_proven():
                     return await self._try()
         return await self._try()
+
+    def renewed(self, target: Target, credential: Credential) -> Entrance:
+        """Return an entrance to another target, or with another credential, that goes on counting."""
+        entrance = Entrance(target, credential, self._is_inside, self._clock, self._observe, self._is_token_good)
+        entrance.opened = self.opened
+        return entrance
 
     def abort(self) -> None:
         """Cut what is being opened."""
@@ -85,12 +97,16 @@ class Entrance:
         try:
             return await self._connect(_Proof(credential.username, token.value, token), aborts)
         except SignInRefused as refusal:
-            if not is_worth_a_fresh_token(refusal):
+            if not is_worth_a_fresh_token(refusal) or (not self.opened and self._is_token_good()):
                 raise
             fresh = await credential.source.token(fresh=True)
             if fresh.value == token.value:
                 raise
-        return await self._connect(_Proof(credential.username, fresh.value, fresh), aborts)
+        try:
+            return await self._connect(_Proof(credential.username, fresh.value, fresh), aborts)
+        except SignInRefused as refusal:
+            refusal.refusals += 1
+            raise
 
     async def _connect(self, proof: _Proof, aborts: int) -> Session:
         """Return a new session, signed in; ``aborts`` is the count of aborts that this attempt knows of."""

@@ -23,15 +23,22 @@ from app.smtp.wire import Broken, Wire
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A connection under verified TLS, before the sign-in; ``greeting`` is the server's banner."""
+    """A connection under verified TLS, before the sign-in.
+
+    ``greeting`` is the server's banner, ``hello`` its answer to EHLO under TLS, line by line.
+    """
 
     wire: Wire
     features: Features
     greeting: str
+    hello: tuple[str, ...]
 
 
 class Opening:
-    """One attempt; can be aborted from outside while it runs."""
+    """One attempt; can be aborted from outside while it runs.
+
+    ``step`` tells how far it came, ``greeting`` what the server said first, also when it ended in trouble.
+    """
 
     def __init__(self, target: Target) -> None:
         self._target = target
@@ -43,7 +50,8 @@ class Opening:
             start_tls=False,  # done below, behind the guard; by default the library would stay in the clear without it
             timeout=None,  # one time-out spans the whole attempt
         )
-        self._step = Step.CONNECT
+        self.step = Step.CONNECT
+        self.greeting = ""
         self._guard: _Guard | None = None
         self._wire: Wire | None = None
         self._is_aborted = False
@@ -59,7 +67,7 @@ class Opening:
         except (aiosmtplib.SMTPException, Broken, OSError, UnicodeError) as problem:
             if self._guard is not None and self._guard.trouble is not None:
                 raise self._guard.trouble from problem
-            raise trouble_of(problem, self._step, str(self._target), seconds) from problem
+            raise trouble_of(problem, self.step, str(self._target), seconds) from problem
         finally:
             if opened is None:
                 self._cut()
@@ -72,15 +80,16 @@ class Opening:
     async def _open(self) -> Opened:
         target, client = self._target, self._client
         greeting = await client.connect()
+        self.greeting = " ".join(greeting.message.split())
         self._check()
         guard = _Guard(cast(asyncio.Transport, client.transport), cast(SMTPProtocol, client.protocol), str(target))
         self._guard = guard
-        self._step = Step.EHLO
+        self.step = Step.EHLO
         guard.expect_reply()
         await client.ehlo()
         if not client.supports_extension("starttls"):
             raise ConnectTrouble("starttls-missing", f"{target} does not offer STARTTLS; nothing is said in the clear")
-        self._step = Step.STARTTLS
+        self.step = Step.STARTTLS
         guard.expect_reply()
         await client.starttls()
         self._check()
@@ -88,12 +97,12 @@ class Opening:
         if transport.get_extra_info("ssl_object") is None:
             # Cannot happen; looked at all the same, because soon a credential is written.
             raise ConnectTrouble("tls-failed", f"the connection to {target} is not encrypted")
-        self._step = Step.TLS_EHLO
+        self.step = Step.TLS_EHLO
         self._wire = wire = Wire(transport)
         raw = await wire.reply(b"EHLO " + target.ehlo_name.encode("ascii"), target.timeouts.connect)
         if raw.code != 250:
-            raise reply_trouble(raw, self._step, str(target))
-        return Opened(wire, features_of(raw.lines), " ".join(greeting.message.split()))
+            raise reply_trouble(raw, self.step, str(target))
+        return Opened(wire, features_of(raw.lines), self.greeting, raw.lines)
 
     def _check(self) -> None:
         if self._is_aborted or not self._client.is_connected:

@@ -7,7 +7,7 @@ last is lent first, so that surplus ones grow idle.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from app.kit.clock import Clock
@@ -36,8 +36,10 @@ class Pool:
         age_seconds: float,
         clock: Clock,
         observe: Observer = silent,
+        is_token_good: Callable[[], bool] = lambda: False,
     ) -> None:
         self.name = name
+        self.target = target
         self._credential = credential
         self._limit = limit
         self._idle_seconds = idle_seconds
@@ -48,7 +50,9 @@ class Pool:
         self._busy: set[Session] = set()
         self._leaving: dict[Session, asyncio.Task[None]] = {}
         self._opening = 0
-        self._entrance = Entrance(target, credential, lambda: self.open > 0, clock, observe)
+        self._guests = 0  # connections that others make in the place of a session
+        self._guest_gate = asyncio.Lock()
+        self._entrance = Entrance(target, credential, lambda: self.open > 0, clock, observe, is_token_good)
         self._freshest_token_ends_at = 0.0
         self._is_closed = False
         self._changed = asyncio.Event()
@@ -88,8 +92,21 @@ class Pool:
     @limit.setter
     def limit(self, limit: int) -> None:
         self._limit = limit
-        while self._idle and self.open + self._opening > limit:
-            self._retire(self._idle[0], "surplus")
+        self._make_way()
+        self._notify()
+
+    def renew(self, target: Target, credential: Credential, *, idle_seconds: float, age_seconds: float) -> None:
+        """Go on with another target or credential: what stands is said goodbye to, lent sessions when they come back.
+
+        Old and new sessions together keep to the limit.
+        """
+        self.target, self._credential = target, credential
+        self._idle_seconds, self._age_seconds = idle_seconds, age_seconds
+        self._entrance = self._entrance.renewed(target, credential)
+        for session in (*self._idle, *self._busy):
+            session.is_outdated = True
+        for session in list(self._idle):
+            self._retire(session, "changed")
         self._notify()
 
     # ------------------------------------------------------------ lending
@@ -115,7 +132,7 @@ class Pool:
             if session is not None:
                 self._busy.add(session)
                 return session
-            if self.open + self._opening + len(self._leaving) < self._limit:
+            if self._standing < self._limit - self._guests:
                 return await self._open()
             self._changed.clear()
             await self._changed.wait()
@@ -143,7 +160,7 @@ class Pool:
             why = session.why_replace(session.idle_since, self._lifetime())
             if self._is_closed:
                 why = "shutdown"
-            elif self.open + self._opening > self._limit:
+            elif self.open + self._opening > self._limit - self._guests:
                 why = "surplus"
             if why is not None:
                 self._retire(session, why)
@@ -154,14 +171,46 @@ class Pool:
 
     async def _open(self) -> Session:
         self._opening += 1
+        entrance = self._entrance
         try:
-            session = await self._entrance.enter()
+            session = await entrance.enter()
         finally:
             self._opening -= 1
             self._notify()
+        session.is_outdated = entrance is not self._entrance
         session.wire.on_broken = lambda: self._lost(session)
         self._busy.add(session)
         return session
+
+    @asynccontextmanager
+    async def room(self) -> AsyncIterator[Entrance]:
+        """Give up one session's place to a connection that a guest makes, by the entrance that is handed out.
+
+        An idle session makes way, a lent one is waited for. One guest at a time; raises ``ConnectTrouble`` when closed.
+        """
+        async with self._guest_gate:
+            self._guests += 1
+            self._make_way()
+            try:
+                while self._standing > self._limit - self._guests and not self._is_closed:
+                    self._changed.clear()
+                    await self._changed.wait()
+                if self._is_closed:
+                    raise ConnectTrouble("closed", f"the sessions of {self.name} are being closed")
+                yield self._entrance
+            finally:
+                self._guests -= 1
+                self._notify()
+
+    @property
+    def _standing(self) -> int:
+        """Return how many connections of its own stand, in whatever state."""
+        return self.open + self._opening + len(self._leaving)
+
+    def _make_way(self) -> None:
+        """Say goodbye to idle sessions that are too many."""
+        while self._idle and self.open + self._opening > self._limit - self._guests:
+            self._retire(self._idle[0], "surplus")
 
     # ------------------------------------------------------------ closing
 

@@ -33,6 +33,7 @@ class Session:
         self.opened_at = opened_at
         self.idle_since = opened_at
         self.has_rested = False
+        self.is_outdated = False  # made with a target or a credential that has been replaced
         self.token = token
         self.greeting = opened.greeting
         self.wire = opened.wire
@@ -81,6 +82,8 @@ class Session:
 
     def why_replace(self, now: float, lifetime: Lifetime) -> str | None:
         """Return why the session should not be lent any more (a word of ``Observer.closed``), or None."""
+        if self.is_outdated:
+            return "changed"
         if now - self.opened_at >= lifetime.age_seconds:
             return "age"
         if now - self.idle_since >= lifetime.idle_seconds:

@@ -9,7 +9,9 @@ protocol that notices the server's goodbye.
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Callable
+from typing import cast
 
 from app.smtp.parser import RawReply, ReplyParser
 
@@ -52,6 +54,11 @@ class Wire(asyncio.Protocol):
     def is_settled(self) -> bool:
         """Whether it is usable, and neither side owes the other anything."""
         return self.broken is None and not self._due and not self._unread and not self._parser.is_amid
+
+    @property
+    def tls(self) -> ssl.SSLObject | None:
+        """The TLS of the connection; None in the clear."""
+        return cast(ssl.SSLObject | None, self._transport.get_extra_info("ssl_object"))
 
     # ------------------------------------------------------------ speaking
 

@@ -13,6 +13,7 @@ from typing import Final
 
 from starlette.types import Receive
 
+from app.kit.deadline import Deadline
 from app.web.problems import Problem
 
 # A streamed body holds at most this much at a time, whatever its length: what the server buffers and one chunk.
@@ -104,7 +105,7 @@ class Body:
         if self.declared is not None:
             self.hold(self.declared)
         try:
-            async with asyncio.timeout(self._limits.timeout or None):
+            with Deadline(self._limits.timeout):
                 whole: bytes | bytearray = await self._held_chunk()
                 if self.is_pending():
                     whole = bytearray(whole)
@@ -119,16 +120,17 @@ class Body:
         self.hold(min(self.declared or _STREAM_WINDOW, _STREAM_WINDOW))
         loop = asyncio.get_running_loop()
         # The limit is for arriving; the time the reader takes between two chunks is not the client's fault.
-        left = self._limits.timeout or None
+        left = self._limits.timeout
         while self.is_pending():
             began = loop.time()
             try:
-                async with asyncio.timeout(left):
+                with Deadline(left):
                     chunk = await self._next(self._limits.body)
             except TimeoutError:
                 raise self._too_slow() from None
-            if left is not None:
-                left = max(0.0, left - (loop.time() - began))
+            if left:
+                # Not 0, which would be no limit.
+                left = max(0.001, left - (loop.time() - began))
             yield chunk
 
     async def drain(self) -> None:
@@ -136,10 +138,9 @@ class Body:
 
         Closing with unread octets makes the operating system reset the connection, answer and all (RFC 9112 §9.6).
         """
-        with suppress(Problem, Disconnected, TimeoutError):
-            async with asyncio.timeout(self._limits.timeout or None):
-                while self.is_pending():
-                    await self._next(2 * self._limits.body)
+        with suppress(Problem, Disconnected, TimeoutError), Deadline(self._limits.timeout):
+            while self.is_pending():
+                await self._next(2 * self._limits.body)
 
     async def _held_chunk(self) -> bytes:
         chunk = await self._next(self._limits.body)

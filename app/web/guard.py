@@ -30,6 +30,7 @@ from app.web import health
 from app.web.body import Body, BodyLimits, Disconnected, Memory
 from app.web.call import Call, keep_call
 from app.web.failures import Failures
+from app.web.framing import check_framing
 from app.web.keys import Found, KeyRing, Refusal, is_network_allowed
 from app.web.network import Network, client_address, neighbourhood
 from app.web.problems import Problem, answer
@@ -102,7 +103,7 @@ class Guard:
 
     def _call(self, scope: Scope, receive: Receive) -> Call:
         headers: dict[bytes, bytes] = dict(scope["headers"])
-        given = headers.get(b"x-request-id", b"").decode("latin-1")
+        given = headers[b"x-request-id"].decode("latin-1") if b"x-request-id" in headers else ""
         gate = self._gate
         return Call(
             request_id=given if _SAFE_ID.fullmatch(given) else new_id("req"),
@@ -177,6 +178,7 @@ class Guard:
             if gate.state.phase is Phase.CLOSED:
                 raise Problem("draining", headers={"connection": "close"})
             raise Problem("storage-unavailable", "the service is starting")
+        check_framing(scope, call.headers)
         path = scope["path"]
         if path.startswith(gate.prefix) and path not in gate.is_open:
             self._authenticate(call, scope)
@@ -185,7 +187,7 @@ class Guard:
     def _authenticate(self, call: Call, scope: Scope) -> None:
         gate = self._gate
         given = call.headers.get(b"authorization")
-        if given is None or sum(name == b"authorization" for name, _ in scope["headers"]) != 1:
+        if given is None or [name for name, _ in scope["headers"]].count(b"authorization") != 1:
             raise Problem("unauthorized")
         text = credential(given)
         found = gate.keys().find(text, gate.clock.now()) if text else Refusal("malformed")

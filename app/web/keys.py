@@ -2,7 +2,7 @@
 
 ``pr_live_<id>_<secret><checksum>``, or ``pr_test_…`` for a key that does everything but touch the wire. Id: 12
 letters of base62, secret: 43 (256 bits), checksum: 6, the CRC-32 of everything before it, so that a mistyped key is
-refused before anything is looked up. Only the SHA-256 of the whole key is kept: 256 random bits need neither a slow
+told from a wrong one. Only the SHA-256 of the whole key is kept: 256 random bits need neither a slow
 hash nor a pepper. An admin key has the form of any other; what a key may do is said by the entry it matches.
 
 Pure: time and chance are handed in. No secret is in any value returned, but for ``NewKey.text``.
@@ -53,15 +53,6 @@ class NewKey:
 
 
 @dataclass(frozen=True, slots=True)
-class ParsedKey:
-    """A text that has the form of a key and a right checksum; whether it is known is another question."""
-
-    id: str
-    is_test: bool
-    hash: str
-
-
-@dataclass(frozen=True, slots=True)
 class KeyEntry:
     """What the configuration holds of a key. Empty ``networks``: from anywhere. ``expires_at`` is aware."""
 
@@ -108,12 +99,14 @@ def new_key(test: bool, rng: random.Random) -> NewKey:
     return NewKey(text, identity, _hash(text))
 
 
-def parse_key(text: str) -> ParsedKey | None:
-    """Return the parts of a key; None where the form or the checksum is wrong."""
-    match = _KEY.fullmatch(text)
-    if match is None or _checksum(text[:-_CHECK_LETTERS]) != text[-_CHECK_LETTERS:]:
-        return None
-    return ParsedKey(match.group(2), match.group(1) == "test", _hash(text))
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What a ring holds of a key: what it is checked by, and what it is found as."""
+
+    hash: str
+    expires_at: datetime | None
+    live: Found
+    test: Found
 
 
 class KeyRing:
@@ -121,31 +114,35 @@ class KeyRing:
 
     def __init__(self, owners: Iterable[tuple[str | None, Iterable[KeyEntry]]]) -> None:
         """Take ``(tenant, entries)`` pairs, tenant None for operators; raises ``ValueError`` for an id given twice."""
-        known: dict[str, tuple[str | None, KeyEntry]] = {}
+        known: dict[str, _Known] = {}
         for tenant, entries in owners:
             for entry in entries:
                 if entry.id in known:
                     raise ValueError(f"two keys have the id {entry.id}")
-                known[entry.id] = (tenant, entry)
-        self._known: Mapping[str, tuple[str | None, KeyEntry]] = known
+                found = [Found(tenant, entry.id, test, entry.scopes, entry.networks) for test in (False, True)]
+                known[entry.id] = _Known(entry.hash, entry.expires_at, *found)
+        self._known: Mapping[str, _Known] = known
 
     def __repr__(self) -> str:
         return f"<KeyRing {len(self._known)} keys>"
 
     def find(self, text: str, now: datetime) -> Found | Refusal:
-        """Return whose key ``text`` is, or why it is none; takes as long for an unknown id as for a known one."""
-        parsed = parse_key(text)
-        if parsed is None:
+        """Return whose key ``text`` is, or why it is none; takes as long for an unknown id as for a wrong secret.
+
+        The hash covers the checksum, so only of a text that matches nothing it is asked whether it is whole.
+        """
+        match = _KEY.fullmatch(text)
+        if match is None:
             return Refusal("malformed")
-        tenant, entry = self._known.get(parsed.id, (None, None))
-        is_match = hmac.compare_digest(parsed.hash, entry.hash if entry else _NO_HASH)
-        if entry is None:
-            return Refusal("unknown", parsed.id)
-        if not is_match:
-            return Refusal("mismatch", parsed.id)
-        if entry.expires_at is not None and now >= entry.expires_at:
-            return Refusal("expired", parsed.id)
-        return Found(tenant, parsed.id, parsed.is_test, entry.scopes, entry.networks)
+        known = self._known.get(match[2])
+        is_match = hmac.compare_digest(_hash(text), known.hash if known else _NO_HASH)
+        if known is None or not is_match:
+            if not _is_whole(text):
+                return Refusal("malformed")
+            return Refusal("mismatch" if known else "unknown", match[2])
+        if known.expires_at is not None and now >= known.expires_at:
+            return Refusal("expired", match[2])
+        return known.test if match[1] == "test" else known.live
 
 
 def is_network_allowed(address: str, key_networks: Iterable[Network], tenant_networks: Iterable[Network]) -> bool:
@@ -155,6 +152,10 @@ def is_network_allowed(address: str, key_networks: Iterable[Network], tenant_net
 
 def _letters(rng: random.Random, count: int) -> str:
     return "".join(rng.choice(_ALPHABET) for _ in range(count))
+
+
+def _is_whole(text: str) -> bool:
+    return _checksum(text[:-_CHECK_LETTERS]) == text[-_CHECK_LETTERS:]
 
 
 def _checksum(body: str) -> str:

@@ -38,6 +38,12 @@ class Kind:
 
 TABLE: Final = (
     Kind(
+        "malformed-request",
+        400,
+        "The request is not sound HTTP",
+        "Send one Host header, and no Transfer-Encoding but chunked; a proxy between may be at fault.",
+    ),
+    Kind(
         "malformed-json",
         400,
         "The body is not JSON",

@@ -247,3 +247,25 @@ def test_a_large_attachment_is_not_copied_on_its_way() -> None:
     """The draft holds the very string that was read."""
     content = "QUJD" * 100_000
     assert draft(attachments=[{"content": content}]).attachments[0].content is content
+
+
+@pytest.mark.parametrize(
+    "character", ["\0", "\t", "\r", "\n", "\x1b", "\x7f", "\x80", "\x85", "\x9f", "\u2028", "\u2029"]
+)
+def test_whatever_a_reader_may_take_for_the_end_of_a_line_is_refused_at_its_place(character: str) -> None:
+    """C0, DEL, C1 with NEL, LS and PS, in everything that becomes part of a line."""
+    text = f"a{character}b"
+    document = {
+        **BASE,
+        "from": f"{text} <billing@contoso.com>",
+        "to": [f'"{text}" <a@b.example>', {"email": "a@b.example", "name": text}, f"a{character}@b.example"],
+        "subject": text,
+        "headers": {"X-A": text},
+        "metadata": {"a": text, "b": "fine"},
+        "attachments": [{"filename": text, "content": ""}],
+    }
+    with pytest.raises(Problem) as caught:
+        read_model(MessageIn, document)
+    places = {fault.at for fault in caught.value.errors}
+    lines = {"#/from", "#/to/0", "#/to/1/name", "#/to/2", "#/subject", "#/headers/X-A", "#/metadata/a"}
+    assert places == {*lines, "#/attachments/0/filename"}

@@ -14,6 +14,7 @@ from app.api.doors import create_management
 from app.api.services import ManagementServices
 from app.delivery.desk import Refusal
 from app.delivery.operators import MailboxView, SignIn, UnknownMailbox
+from app.intake.outcome import Forecast
 from app.mail.reply import Phase as ReplyPhase
 from app.mail.reply import Reply
 from app.queue.rows import ParkedRow
@@ -82,6 +83,9 @@ def client(world: World, operators: OneMailbox) -> httpx.AsyncClient:
 
     services = ManagementServices(
         operators=operators,
+        senders=None,  # these have their stories in files of their own
+        first_aid=None,
+        forecast=lambda _view: Forecast(None, None),
         probe=world.store.probe,
         alive=lambda: True,
         refresh=refresh,

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from app.api.sending import preferred_wait
+from app.api.twins import Patience
 from app.intake.outcome import Refused
+from app.kit.ids import new_id
 from app.queue.contract import StoreError
 from app.queue.rows import QuotaPolicy
 from app.web.state import Phase
@@ -211,7 +213,6 @@ async def test_a_test_key_does_everything_but_touch_the_wire(world: World) -> No
         (Refused("message-too-large", "no", size=9, limit=5), 413, "message-too-large", {"size": 9, "limit": 5}),
         (Refused("too-many-recipients", "no", "/to", limit=5), 422, "too-many-recipients", {"limit": 5}),
         (Refused("smtputf8-required", "no"), 422, "smtputf8-required", {}),
-        (Refused("idempotency-in-progress", "no"), 409, "idempotency-in-progress", {}),
         (Refused("validation-error", "no", "/text", fault="control_character"), 422, "validation-error", {}),
         (StoreError("queue-full", "no"), 503, "queue-full", {}),
         (StoreError("disk-full", "no"), 503, "disk-full", {}),
@@ -233,7 +234,7 @@ async def test_what_the_rooms_below_refuse_is_told_as_a_problem(
         assert told["errors"][0]["pointer"] == f"#{trouble.pointer}"
     if code == "validation-error":
         assert told["errors"][0]["code"] == "control_character"
-    assert ("retry-after" in response.headers) == (status == 503 or code == "idempotency-in-progress")
+    assert ("retry-after" in response.headers) == (status == 503)
 
 
 async def test_limits_are_told_with_every_acceptance_and_every_refusal(world: World, clock: ManualClock) -> None:
@@ -268,8 +269,9 @@ async def test_an_exhausted_day_has_its_own_word(world: World) -> None:
 
 
 async def test_a_store_that_does_not_answer_in_time_is_503(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is not known whether it was stored."""
-    monkeypatch.setattr("app.api.sending._PATIENCE", 0.05)
+    """It is not known whether it was stored; a twin, who gives up first, is told that the other is still under way."""
+    monkeypatch.setattr("app.api.twins.FIRST", Patience(0.2, "commit-uncertain"))
+    monkeypatch.setattr("app.api.twins.TWIN", Patience(0.05, "idempotency-in-progress"))
 
     async def hang(*_args: Any, **_options: Any) -> None:
         await asyncio.Event().wait()
@@ -277,7 +279,16 @@ async def test_a_store_that_does_not_answer_in_time_is_503(world: World, monkeyp
     monkeypatch.setattr(world.intake, "submit", hang)
     async with world.client() as client:
         response = await client.post("/v1/messages", json=HELLO)
-    assert (response.status_code, response.json()["code"]) == (503, "commit-uncertain")
+        assert (response.status_code, response.json()["code"]) == (503, "commit-uncertain")
+        key = {"Idempotency-Key": "a"}
+        first = asyncio.create_task(client.post("/v1/messages", json=HELLO, headers=key))
+        await asyncio.sleep(0.02)
+        twin = await client.post("/v1/messages", json=HELLO, headers=key)
+        assert (twin.status_code, twin.json()["code"]) == (409, "idempotency-in-progress")
+        assert twin.headers["retry-after"] == "1"
+        assert (await first).json()["code"] == "commit-uncertain"
+        monkeypatch.undo()
+        assert (await client.post("/v1/messages", json=HELLO, headers=key)).status_code == 202
 
 
 async def test_the_shortcut_and_the_ordinary_route_are_one(world: World) -> None:
@@ -314,3 +325,31 @@ async def test_a_large_message_leaves_nothing_behind(world: World) -> None:
         assert (await client.post("/v1/messages", json=big)).status_code == 500
     assert memory.held == 0
     assert len(world.intake.drafts[0].attachments[0].content or "") == 2_000_000
+
+
+async def test_limits_are_told_with_every_other_answer_too(world: World) -> None:
+    """Reads, problems, replays and dry runs; and a service that has just been started counts what the rows say."""
+    async with world.client() as client:
+        first = await client.post("/v1/messages", json=HELLO, headers={"Idempotency-Key": "a"})
+        path = first.headers["location"]
+        assert "ratelimit" not in (await client.get(path)).headers  # who has no limits is not told any
+        world.intake.limit(QuotaPolicy("messages", "messages", 5, 60))
+
+        async def told() -> set[str]:
+            answers = [
+                await client.get("/v1/messages"),
+                await client.get(path),
+                await client.get(f"{path}/events"),
+                await client.get("/v1/messages?limit=0"),
+                await client.get(f"/v1/messages/{new_id('msg')}"),
+                await client.post("/v1/messages", json={}),
+                await client.post("/v1/messages?dry_run=true", json=HELLO),
+                await client.post("/v1/messages", json=HELLO, headers={"Idempotency-Key": "a"}),
+            ]
+            assert {answer.headers["ratelimit-policy"] for answer in answers} == {'"messages";q=5;w=60'}
+            return {answer.headers["ratelimit"] for answer in answers}
+
+        assert await told() == {'"messages";r=4'}
+        assert (await client.post("/v1/messages", json=HELLO)).headers["ratelimit"] == '"messages";r=3'
+        assert await told() == {'"messages";r=3'}
+        assert "ratelimit" not in (await client.get("/v1/openapi.json")).headers

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -11,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from app.cli import app
-from app.web.keys import parse_key
+from app.web.keys import Found, KeyEntry, KeyRing
 from tests.support.configuration import GOOD, faults_of
 
 run = CliRunner().invoke
@@ -33,11 +35,12 @@ def clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_keys_new_prints_the_key_and_the_line_for_the_file(arguments: list[str], kind: str, is_test: bool) -> None:
     result = run(app, ["keys", "new", *arguments])
     key, line = result.stdout.splitlines()
-    parsed = parse_key(key)
+    entry = re.fullmatch(r'\{ id = "(\w+)", hash = "(sha256:\w+)" \}', line)
     assert result.exit_code == 0
-    assert parsed is not None
-    assert (parsed.is_test, key.split("_")[1]) == (is_test, kind)
-    assert line == f'{{ id = "{parsed.id}", hash = "{parsed.hash}" }}'
+    assert entry is not None
+    found = KeyRing([(None, [KeyEntry(entry[1], entry[2])])]).find(key, datetime.now(UTC))
+    assert isinstance(found, Found)
+    assert (found.is_test, key.split("_")[1]) == (is_test, kind)
 
 
 def test_the_printed_line_can_be_pasted(clean: Path) -> None:

@@ -37,7 +37,13 @@ def test_the_console_script_is_main() -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "code"),
-    [(["config", "check"], 0), (["config", "check", "--config", "bad.toml"], 2), (["no-such-command"], 2)],
+    [
+        (["config", "check"], 0),
+        (["config", "check", "--config", "bad.toml"], 2),
+        (["no-such-command"], 2),
+        (["--version"], 0),
+        (["store", "check"], 3),
+    ],
 )
 def test_exit_codes_come_through(tmp_path: Path, arguments: list[str], code: int) -> None:
     (tmp_path / "postroom.toml").write_text(GOOD)

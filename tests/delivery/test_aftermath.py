@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 from prometheus_client import CollectorRegistry
 
+from app.building_sources import PasswordSource
 from app.delivery.aftermath import Aftermath
 from app.delivery.desk import Desk, MailboxSpec
 from app.delivery.ledger import Budget, Ledger
@@ -44,7 +45,7 @@ class World:
 
 def desk_of(name: str, connection: str) -> Desk:
     spec = MailboxSpec(
-        name, f"{name}@own.test", connection, "password", Limits(), frozenset({"own.test"}), lambda: b"secret-5"
+        name, f"{name}@own.test", connection, "password", Limits(), frozenset({"own.test"}), PasswordSource(b"mark", ())
     )
     return Desk(spec, SimpleNamespace(open=0, busy=0, limit=3), Ledger(Budget(30, 1000)))
 

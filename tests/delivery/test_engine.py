@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
-from app.building import make_sending
+from app.building import make_directory, make_sending
+from app.building_sources import PasswordSource
 from app.delivery.desk import Desk, MailboxSpec
+from app.delivery.desks import Desks
 from app.delivery.ledger import Budget, Ledger
 from app.kit.bells import Bells
 from app.kit.clock import SystemClock
@@ -71,7 +73,7 @@ async def engine_over(folder: Path, clock: SystemClock, parked: ParkedRow | None
     settings = load(folder / "postroom.toml", {})
     plans = settings.mailbox_plans()
     spec = MailboxSpec(
-        "noreply", SENDER, "hop", "password", Limits(messages_per_minute=30), frozenset(), lambda: b"secret-5"
+        "noreply", SENDER, "hop", "password", Limits(messages_per_minute=30), frozenset(), PasswordSource(b"mark", ())
     )
     desk = Desk(spec, Unreachable(), Ledger(Budget(30, 100)))
     store = await SqliteStore.open(folder / "store.db", clock=clock, queue_limit=0, disk_floor=0)
@@ -80,7 +82,9 @@ async def engine_over(folder: Path, clock: SystemClock, parked: ParkedRow | None
             fingerprint = spec.fingerprint(await store.fingerprint_key())
             await store.park(ParkedRow(**{**fields_of(parked), "fingerprint": fingerprint}))
         metrics = Metrics(CollectorRegistry(), "0")
-        sending = make_sending(settings, plans, {"noreply": desk}, store, clock, Bells(), metrics)
+        sending = make_sending(
+            settings, make_directory(plans), Desks([desk], clock.boot), store, clock, Bells(), metrics
+        )
         yield sending.engine, desk, store
     finally:
         await store.close()

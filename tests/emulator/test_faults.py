@@ -239,6 +239,8 @@ async def test_a_pause_before_starttls_does_not_harm_the_handshake():
         (Fault(phase=Phase.NOOP, action=Action.OUT_OF_TURN), b"250 2.0.0 OK\r\n250 2.0.0 OK, out of turn\r\n"),
         (Fault(phase=Phase.NOOP, action=Action.OUT_OF_TURN, reply="550 No"), b"250 2.0.0 OK\r\n550 No\r\n"),
         (Fault(phase=Phase.NOOP, action=Action.HALF_REPLY), b"250 2."),
+        (Fault(phase=Phase.NOOP, action=Action.NO_CODE), b"2.0.0 OK\r\n"),
+        (Fault(phase=Phase.NOOP, action=Action.NO_CODE, reply="250 Fine, thanks"), b"Fine, thanks\r\n"),
         (Fault(phase=Phase.NOOP, action=Action.OVERLONG_REPLY), b"250 2.0.0 OK " + b"x" * 9000 + b"\r\n"),
     ],
 )
@@ -289,7 +291,13 @@ async def test_plaintext_is_injected_in_the_segment_of_the_220():
 
 @pytest.mark.parametrize(
     ("action", "keyword"),
-    [(Action.NO_AUTH, "AUTH"), (Action.NO_PIPELINING, "PIPELINING"), (Action.NO_SMTPUTF8, "SMTPUTF8")],
+    [
+        (Action.NO_AUTH, "AUTH"),
+        (Action.NO_PIPELINING, "PIPELINING"),
+        (Action.NO_SMTPUTF8, "SMTPUTF8"),
+        (Action.NO_8BITMIME, "8BITMIME"),
+        (Action.NO_SIZE, "SIZE"),
+    ],
 )
 async def test_a_keyword_is_left_out(action, keyword):
     async with Emulator(faults=[Fault(action=action)]) as emu, Talk(emu) as talk:
@@ -323,6 +331,16 @@ async def test_a_certificate_that_must_not_be_trusted_is_shown(action, words):
         async with Talk(emu) as talk:
             with pytest.raises(ssl.SSLCertVerificationError, match=words):
                 await talk.start_tls()
+        async with Talk(emu) as talk:
+            assert (await talk.sign_in()).startswith("235")
+
+
+async def test_a_server_may_speak_nothing_newer_than_tls_1_1():
+    async with Emulator(faults=[Fault(action=Action.OLD_TLS, times=1)]) as emu:
+        async with Talk(emu) as talk:
+            with pytest.raises(ssl.SSLError, match=r"PROTOCOL_VERSION|protocol version|unsupported protocol"):
+                await talk.start_tls()
+        assert emu.counters.handshakes_failed == 1
         async with Talk(emu) as talk:
             assert (await talk.sign_in()).startswith("235")
 

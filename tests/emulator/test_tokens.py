@@ -268,7 +268,8 @@ async def test_a_short_life_can_be_ordered(emu):
 async def test_a_stall_ends_with_its_time_or_with_the_client(emu):
     emu.order(TokenFault(action=TokenAction.STALL, seconds=60))
     slow = asyncio.create_task(ask(emu, BY_SECRET))
-    await asyncio.sleep(0.1)
+    while not emu.counters.faults:
+        await asyncio.sleep(0.01)
     assert not slow.done()
     emu.clock.advance(60)
     assert (await slow).status_code == 200

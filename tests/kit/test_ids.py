@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 import uuid
 
 from app.kit.ids import encode_id, is_id, new_id
@@ -41,3 +43,30 @@ def test_only_an_id_looks_like_one() -> None:
     assert is_id(new_id("msg"), "msg")
     for wrong in ("", "msg_", new_id("req"), new_id("msg") + "0", new_id("msg").lower(), "msg_" + "I" * 26):
         assert not is_id(wrong, "msg")
+
+
+def test_a_child_process_gives_out_other_chance_than_its_parent() -> None:
+    """What was fetched for many ids is nobody else's."""
+    new_id("msg")
+    end, begin = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(begin, " ".join(new_id("msg")[-12:] for _ in range(50)).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    theirs = set(os.read(end, 10_000).decode().split())
+    os.close(end)
+    os.close(begin)
+    assert len(theirs) == 50
+    assert theirs.isdisjoint(new_id("msg")[-12:] for _ in range(600))
+
+
+def test_threads_never_share_chance() -> None:
+    """Each piece is handed out once."""
+    made: list[str] = []
+    threads = [threading.Thread(target=lambda: made.extend(new_id("msg") for _ in range(2000))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({each[-12:] for each in made}) == 8000

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -113,3 +119,89 @@ def test_levels_below_the_threshold_are_silent_and_others_libraries_speak_json()
     logging.getLogger("uvicorn.error").info("silent")
     logging.getLogger("uvicorn.error").warning("said %s", "so")
     assert [line["event"] for line in _lines(stream)] == ["said so"]
+
+
+def _flushes(stream: io.StringIO) -> list[int]:
+    """Count how many lines each flush found written."""
+    found: list[int] = []
+    stream.flush = lambda: found.append(stream.getvalue().count("\n"))  # type: ignore[method-assign]
+    return found
+
+
+async def test_what_a_turn_of_the_loop_says_goes_out_together_when_it_ends() -> None:
+    """In the order in which it was said, other libraries' words included."""
+    stream = io.StringIO()
+    flushes = _flushes(stream)
+    log.configure(level="debug", stream=stream)
+    for number in range(3):
+        log.get_logger("x").info("said", number=number)
+    assert stream.getvalue() == ""
+    await asyncio.sleep(0)
+    log.get_logger("x").info("said", number=3)
+    await asyncio.sleep(0)
+    assert [line["number"] for line in _lines(stream)] == [0, 1, 2, 3]
+    assert flushes == [3, 4]
+
+
+async def test_a_warning_writes_what_waits_and_itself_at_once() -> None:
+    """Whoever reads what went wrong also reads what went before."""
+    stream = io.StringIO()
+    log.configure(stream=stream)
+    log.get_logger("x").info("before")
+    log.get_logger("x").warning("trouble")
+    assert [line["event"] for line in _lines(stream)] == ["before", "trouble"]
+
+
+async def test_another_thread_writes_at_once_behind_what_waits() -> None:
+    """It has no turn that would end."""
+    stream = io.StringIO()
+    log.configure(stream=stream)
+    log.get_logger("x").info("before")
+    thread = threading.Thread(target=lambda: log.get_logger("x").info("thread"))
+    thread.start()
+    thread.join()
+    assert [line["event"] for line in _lines(stream)] == ["before", "thread"]
+
+
+def test_lines_of_many_threads_and_a_loop_are_all_written_whole() -> None:
+    """None is lost between the one who says it and the one who writes."""
+    stream = io.StringIO()
+    log.configure(stream=stream)
+
+    def speak(name: str) -> None:
+        for number in range(200):
+            log.get_logger(name).info("said", number=number)
+
+    async def turns() -> None:
+        for number in range(200):
+            log.get_logger("loop").info("said", number=number)
+            await asyncio.sleep(0)
+
+    threads = [threading.Thread(target=speak, args=(f"t{no}",)) for no in range(3)]
+    for thread in threads:
+        thread.start()
+    asyncio.run(turns())
+    for thread in threads:
+        thread.join()
+    said = [(line["room"], line["number"]) for line in _lines(stream)]
+    assert sorted(said) == sorted((name, number) for name in ("loop", "t0", "t1", "t2") for number in range(200))
+
+
+_SPEAKER = """
+import asyncio, os, sys
+from app.kit import log
+log.configure()
+async def main():
+    log.get_logger("x").info("last words")
+    {end}
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("end", ["pass", "sys.exit(3)", "raise ValueError", "asyncio.get_running_loop().stop()"])
+def test_the_last_words_of_a_process_are_written_however_it_ends(end: str) -> None:
+    """But for a kill."""
+    done = subprocess.run([sys.executable, "-c", _SPEAKER.format(end=end)], capture_output=True, text=True, timeout=30)
+    assert "last words" in done.stdout
+    assert done.returncode != -signal.SIGKILL
+    assert os.path.sep not in done.stdout

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from app.mail.message import WORK_MOVES, AttemptOutcome, Result, Work, api_status
+from app.queue.first_aid import Deed, Filter, Moved
 from app.queue.rows import Accepted, Claim, Idempotency, KeyReused, RecipientOutcome, Replayed, Settlement
 from app.queue.sqlite import SqliteStore
 from app.queue.views import ListQuery
@@ -252,6 +253,21 @@ class StoreStory(RuleBasedStateMachine):
             (each.id, each.work) for each in expected
         )
 
+    @rule(deed=st.sampled_from([Deed.HOLD] * 3 + [Deed.RELEASE] * 3 + [Deed.CANCEL]))
+    def first_aid(self, deed: Deed) -> None:
+        now, found = self.clock.now(), self.model.open()
+        moved: list[Moved] = []
+        asked = Filter(tenant=TENANT)
+        tally = self.run(self.desk.store.first_aid.change(deed, asked, "cli:story", now, moved.extend))
+        act = {
+            Deed.HOLD: self.model.hold,
+            Deed.RELEASE: lambda message: self.model.release(message, now),
+            Deed.CANCEL: self.model.cancel,
+        }[deed]
+        changed = [each.id for each in found if act(each)]
+        assert (tally.matched, tally.changed) == (len(found), len(changed))
+        assert {each.id for each in moved} == set(changed)
+
     @rule()
     def erase_content(self) -> None:
         assert self.run(self.desk.store.erase_content(self.clock.now(), -NEVER, -NEVER, 1000)) == self.model.erase()
@@ -300,6 +316,11 @@ class StoreStory(RuleBasedStateMachine):
             if each.work is not Work.SENDING and each.has(Result.PENDING)
         ]
         assert self.run(self.desk.store.next_expiry()) == min(expiring, default=None)
+
+    @invariant()
+    def an_operator_sees_what_is_not_done(self) -> None:
+        page = self.run(self.desk.store.first_aid.queue(Filter(), self.clock.now(), 10_000, None, None))
+        assert [each.id for each in page.messages] == [each.id for each in reversed(self.model.open())]
 
     @precondition(lambda self: self.model.messages)
     @rule(number=picked)

@@ -32,6 +32,10 @@ WALKS = {
     "engine.DOOM_ALL": "once at start, content without a message",
     "keep.NEXT_DOOMED": "content without a message: little, or being deleted",
     "mailboxes.PARKED": "as many rows as mailboxes",
+    "senders.SENDERS": "once at start",
+    "senders.REFUSALS": "once at start, the refusals of a day",
+    "audit.PAUSED": "as many rows as paused tenants",
+    "selecting.TENANTS": "as many rows as tenants",
     "accept.BEAT": "one row",
     "migrate.APPLIED": "as many rows as migrations",
 }

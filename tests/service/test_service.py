@@ -8,11 +8,9 @@ import email.policy
 import ssl
 import time
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
-import pytest
 import trustme
 
 from app.emulator import Account, Emulator, Fault, Limits
@@ -26,7 +24,6 @@ LETTER = {
     "text": "Hello\n.dot\n",
     "bcc": "b@x.test",
 }
-TOMORROW = (datetime.now(UTC) + timedelta(days=1)).isoformat()
 FINAL = {"sent", "unknown", "failed", "expired", "canceled", "partially_sent"}
 
 
@@ -158,22 +155,3 @@ def test_a_server_that_is_not_ours_takes_it_byte_right(tmp_path: Path) -> None:
         content = email.message_from_bytes(server.messages[0].content, policy=email.policy.default)
         assert content["Subject"] == "Grüße"
         assert content["Message-ID"] == told["message_id"]
-
-
-@pytest.mark.parametrize(
-    ("query", "extra"),
-    [("", {"scheduled_at": TOMORROW}), ("", {"priority": "bulk"}), ("?dry_run=true", {})],
-)
-async def test_what_is_not_alive_yet_is_refused_and_not_ignored(tmp_path: Path, query: str, extra: dict) -> None:
-    async with Emulator([Account(SENDER, "secret-6")]) as emulator:
-
-        def story() -> httpx.Response:
-            running = ServiceProcess(tmp_path, emulator.port, emulator.ca_pem, "secret-6")
-            with running as service, service.client() as client:
-                return client.post(f"/v1/messages{query}", json={**LETTER, **extra})
-
-        answer = await asyncio.to_thread(story)
-        assert answer.status_code == 422, answer.text
-        field = next(iter(extra), "dry_run")
-        assert [error["pointer"] for error in answer.json()["errors"]] == [f"#/{field}"]
-        assert not emulator.messages

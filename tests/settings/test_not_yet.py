@@ -24,7 +24,6 @@ def _admin(more: str) -> str:
 # The place of each row that was ever there: (a configuration that wants it, where the fault is told).
 SAMPLES = {
     "server.trusted_proxies": (GOOD + '[server]\ntrusted_proxies = ["10.0.0.0/8"]\n', "server.trusted_proxies"),
-    "server.redirect_all_to": (GOOD + '[server]\nredirect_all_to = "me@contoso.test"\n', "server.redirect_all_to"),
     "server.admin_keys.*.expires_at": (_admin("expires_at = 2027-01-31"), "server.admin_keys[0].expires_at"),
     "server.admin_keys.*.networks": (_admin('networks = ["10.0.0.0/8"]'), "server.admin_keys[0].networks"),
     "store.url": (changed("sqlite:///postroom.db", "postgresql://h/d"), "store.url"),

@@ -29,7 +29,7 @@ from app.mail.address import parse_pattern
 from app.mail.draft import Attachment, Draft
 from app.mail.message import Priority
 from app.mail.senders import Cover, Directory, Limits
-from app.queue.rows import QuotaPolicy
+from app.queue.rows import QuotaPolicy, QuotaState
 from app.queue.sqlite import SqliteStore
 from app.queue.views import MessageView
 from app.web.body import BodyLimits
@@ -58,7 +58,7 @@ class WatchedIntake:
         self.drafts: list[Draft] = []
         self.submissions: list[Submission] = []
         self.files: list[tuple[Attachment, bytearray]] = []
-        self.aborted = 0
+        self.begun = self.aborted = 0
 
     def limit(self, *quotas: QuotaPolicy) -> None:
         """Give every tenant these limits."""
@@ -71,7 +71,12 @@ class WatchedIntake:
 
     async def upload(self, submission: Submission, draft: Draft, render: Render, *, dry_run: bool = False) -> Upload:
         self._note(submission, draft)
-        return WatchedUpload(self, await self._intake.upload(submission, draft, render, dry_run=dry_run))
+        upload = await self._intake.upload(submission, draft, render, dry_run=dry_run)
+        self.begun += 1
+        return WatchedUpload(self, upload)
+
+    async def quotas(self, tenant: str) -> Sequence[QuotaState]:
+        return await self._intake.quotas(tenant)
 
     def _note(self, submission: Submission, draft: Draft) -> None:
         self.drafts.append(draft)
@@ -165,7 +170,7 @@ class World:
             metrics=self.metrics,
             log=self.log,
             limits=self.limits,
-            lifetime=LIFETIME,
+            lifetime=lambda: LIFETIME,
             forecast=lambda view: Forecast(view.due_at, None),
             changed=self.changed.append,
             finished=self._finished,

@@ -213,6 +213,9 @@ def types() -> Iterator[Attack]:
         *("application/json, text/html", "application/problem+json", "multipart/mixed; boundary=b", "*/*", "json", ""),
     ):
         yield Attack(f"content type: {kind}", request(body, content_type=kind), ("unsupported-media-type",))
+    for coding in ("gzip", "deflate, br", "x"):
+        more = f"Content-Encoding: {coding}\r\n".encode()
+        yield Attack(f"content coding: {coding}", request(body, more=more), ("unsupported-media-type",))
     yield Attack("content type: none", request(body, content_type=None), ("unsupported-media-type",))
     for name, (body, kind) in MALFORMED_FORMS.items():
         yield Attack(f"form: {name}", request(body, content_type=kind), ("malformed-multipart",))
@@ -251,7 +254,40 @@ def framing() -> Iterator[Attack]:
     yield framed("no colon", b"X-A\r\n" + length)
     yield framed("empty name", b": a\r\n" + length)
     yield framed("bare CR", b"X-A: a\rb\r\n" + length)
-    yield Attack("framing: HTTP/0.9", b"GET /v1/messages\r\n\r\n", (BROKEN, "unauthorized"))
+    yield framed("Transfer-Encoding folded", b"Transfer-Encoding:\r\n chunked\r\n", chunked)
+    yield framed("space before Transfer-Encoding's colon", b"Transfer-Encoding : chunked\r\n", chunked)
+    yield framed("vertical tab in Transfer-Encoding", b"Transfer-Encoding:\x0bchunked\r\n", chunked)
+    yield framed("quoted coding", b'Transfer-Encoding: "chunked"\r\n', chunked)
+    yield framed("coding with a parameter", b"Transfer-Encoding: chunked;q=1\r\n", chunked)
+    yield framed("length and a strange coding", length + b"Transfer-Encoding: cow\r\n")
+    yield framed("length and identity", length + b"Transfer-Encoding: identity\r\n")
+    yield framed("two lengths in other letters", length + b"content-length: 5\r\n")
+    for name, coding in {"gzip before chunked": b"gzip, chunked", "nothing before chunked": b",chunked"}.items():
+        yield framed(name, b"Transfer-Encoding: " + coding + b"\r\n", chunked, "malformed-request")
+    more = b"Transfer-Encoding: chunked\r\n"
+    old = request(chunked, length=None, more=more, line=f"POST {PATH} HTTP/1.0")
+    yield Attack("framing: chunked in HTTP/1.0", old, ("malformed-request",))
+    yield framed("two hosts", b"Host: other.test\r\n" + length, body, "malformed-request")
+    hostless = request(body).replace(b"Host: postroom.test\r\n", b"")
+    yield Attack("framing: no host", hostless, ("malformed-request",))
+    yield Attack("framing: line feeds only", request(body).replace(b"\r\n", b"\n"), (BROKEN,))
+    yield framed("a line feed alone", b"X-A: b\n" + length)
+    yield framed("chunks with line feeds only", more, chunked.replace(b"\r\n", b"\n"))
+    size = b"%x" % len(body)
+    for name, start in {
+        "line feed in a chunk extension": size + b";a\nb",
+        "0x before a chunk size": b"0x" + size,
+        "space before a chunk size": b" " + size,
+        "space behind a chunk size": size + b" ",
+    }.items():
+        yield framed(name, more, start + b"\r\n" + body + b"\r\n0\r\n\r\n")
+    yield framed("no line break behind a chunk", more, size + b"\r\n" + body + b"XX0\r\n\r\n")
+    trailers = b"Content-Length: 3\r\nAuthorization: Bearer x\r\n\r\n"
+    yield framed("a length in the trailer", more, chunked[:-2] + trailers)
+    yield framed("CR in a header's name", b"X\rY: a\r\n" + length)
+    yield Attack("framing: a space before the line", b" " + request(body), (BROKEN,))
+    yield Attack("framing: tabs in the line", request(body, line=f"POST\t{PATH}\tHTTP/1.1"), (BROKEN,))
+    yield Attack("framing: HTTP/0.9", b"GET /v1/messages\r\n\r\n", (BROKEN, "malformed-request"))
     yield Attack("framing: HTTP/9.9", request(line=f"GET {PATH} HTTP/9.9"), (BROKEN,))
     yield Attack("framing: TLS", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", (BROKEN,))
     yield Attack("framing: HTTP/2 preface", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", (BROKEN,))

@@ -49,6 +49,7 @@ class Message:
     has_content: bool = True
     claim: Try | None = None
     attempts: list[Try] = field(default_factory=list)
+    kept: tuple[Work, datetime] | None = None  # where it waited when an operator held it
     by: dict[int, Try] = field(default_factory=dict)  # which attempt gave a recipient its result
 
     def has(self, result: Result) -> bool:
@@ -60,10 +61,16 @@ class Message:
         self.due = due if work in WAITING else None
         if work is not Work.SENDING:
             self.claim = None
+        if work is not Work.HELD or not self.has(P):
+            self.kept = None
+
+    def holds_itself(self) -> bool:
+        """Whether it is held, and not by an operator."""
+        return self.work is Work.HELD and self.kept is None
 
     def come_to_rest(self) -> None:
         """Nothing is pending any more: done, but for an unknown that waits for a person."""
-        self.holds = self.has(U) and (self.holds or self.work is Work.HELD)
+        self.holds = self.has(U) and (self.holds or self.holds_itself())
         self.rest(Work.HELD if self.holds else Work.DONE)
 
     def turn(self, old: tuple[Result, ...], new: Result) -> bool:
@@ -150,15 +157,15 @@ class StoreModel:
     def _go_on(
         self, message: Message, attempt: Try, next_work: Work, due: datetime, *, hold: bool, had_unknown: bool
     ) -> None:
-        holds = (
-            message.has(U) and message.work is not Work.DONE and (hold or message.holds or message.work is Work.HELD)
-        )
+        holds = message.has(U) and message.work is not Work.DONE and (hold or message.holds or message.holds_itself())
         if message.work is Work.SENDING and message.claim is not attempt:
             pass
         elif not message.has(P):
             message.rest(Work.HELD if holds else Work.DONE)
         elif message.work is Work.SENDING:
             message.rest(next_work, due)
+        elif message.kept:
+            pass
         elif message.work is Work.DONE or (message.work is Work.HELD and had_unknown and not message.has(U)):
             message.rest(Work.QUEUED, due)
         message.holds = holds
@@ -181,7 +188,7 @@ class StoreModel:
         message.holds = False
         if not message.has(P):
             message.rest(message.work if message.work is Work.SENDING else Work.DONE)
-        elif message.work in (Work.DONE, Work.HELD):
+        elif message.work is Work.DONE or message.holds_itself():
             message.rest(Work.QUEUED, now)
         return None
 
@@ -199,7 +206,7 @@ class StoreModel:
         if not message.turn((R, E, C), P):
             return "nothing-to-retry"
         message.expires = expires
-        if message.work is not Work.SENDING:
+        if message.work is not Work.SENDING and not message.kept:
             message.rest(Work.QUEUED, now)
         return None
 
@@ -214,6 +221,26 @@ class StoreModel:
             message.turn((P,), E)
             message.come_to_rest()
         return sorted(found, key=lambda each: each.expires)
+
+    def open(self) -> list[Message]:
+        """What is not done."""
+        return [each for each in self.messages.values() if each.work is not Work.DONE]
+
+    def hold(self, message: Message) -> bool:
+        """An operator holds a message, if it waits."""
+        if message.due is None:
+            return False
+        kept = (message.work, message.due)
+        message.rest(Work.HELD)
+        message.kept = kept
+        return True
+
+    def release(self, message: Message, now: datetime) -> bool:
+        """A held message of which something is pending waits again."""
+        if message.work is not Work.HELD or not message.has(P):
+            return False
+        message.rest(*(message.kept or (Work.QUEUED, now)))
+        return True
 
     def erase(self) -> int:
         """Erase the content of everything that is done."""

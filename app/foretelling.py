@@ -1,0 +1,49 @@
+"""Gives delivery's outlook the form in which intake and API tell it; a helper of ``main``."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from app.delivery.forecast import Forecaster
+from app.intake.outcome import Forecast, WaitingFor
+from app.kit.clock import Clock
+from app.mail.message import Priority, Result, Work
+from app.queue.views import MessageView
+
+
+class Foretelling:
+    """Gives delivery's outlook the form in which intake and API tell it."""
+
+    def __init__(self, forecaster: Forecaster, clock: Clock) -> None:
+        self._forecaster = forecaster
+        self._clock = clock
+
+    def new(self, tenant: str, sender_key: str, priority: Priority, due: datetime) -> Forecast:
+        """Return the forecast of a message about to be accepted."""
+        return self._told(tenant, sender_key, priority, due)
+
+    def stored(self, view: MessageView) -> Forecast:
+        """Return the forecast of a stored message."""
+        if view.work is Work.HELD:
+            waits = any(recipient.result is Result.PENDING for recipient in view.recipients)
+            text = "an operator holds it" if waits else "its outcome is unknown; it waits for a person to decide"
+            return Forecast(None, WaitingFor("held", text))
+        if view.work not in (Work.QUEUED, Work.DEFERRED) or view.due_at is None:
+            return Forecast(None, None)
+        forecast = self._told(view.tenant, view.sender_key, view.priority, view.due_at)
+        if view.work is Work.DEFERRED and view.due_at > self._clock.now():
+            until = max(view.due_at, forecast.send_at) if forecast.send_at else None
+            if forecast.waiting_for is None or forecast.waiting_for.code == "scheduled":
+                waiting = WaitingFor("retry-wait", "the next try comes after a wait", view.due_at)
+                return Forecast(until, waiting)
+        return forecast
+
+    def _told(self, tenant: str, sender_key: str, priority: Priority, due: datetime) -> Forecast:
+        outlook = self._forecaster.outlook(tenant, sender_key, priority, due)
+        if outlook.code is None or outlook.text is None:
+            return Forecast(outlook.send_at, None)
+        return Forecast(outlook.send_at, WaitingFor(outlook.code, outlook.text, outlook.until))
+
+    def offers_smtputf8(self, sender_key: str) -> bool | None:
+        """Return whether the next hop takes addresses outside ASCII, None where no session has told yet."""
+        return self._forecaster.offers_smtputf8(sender_key)

@@ -1,0 +1,207 @@
+"""Rows of the fault table: from RSET to the end of the content. Whatever is cut here was not taken."""
+
+from __future__ import annotations
+
+from tests.engine.stage import ADA, BOB
+from tests.engine.stories import INVALID, LARGE, NO_SUCH, TEXT, TWICE, Row, Story, cut, deferred, fault, rejected, sent
+
+TWO = {"to": (ADA, BOB)}
+
+
+def again(
+    name: str,
+    what: dict,
+    trouble: str,
+    *,
+    octets: int = 0,
+    stall: float = 0.0,
+    marked: bool | None = None,
+    reply: str | None = None,
+) -> Story:
+    """The session is lost before the dot: not taken, due again at once, not counted, and no event tells of a try."""
+    return Story(
+        f"{name}: not taken, not counted, and sent at once in a new session",
+        (what,),
+        octets=octets,
+        stall=stall,
+        rows=(cut(trouble, marked=marked, reply=reply), sent()),
+        sessions=2,
+    )
+
+
+CUT_BEFORE_THE_DOT = (
+    again("FIN at RSET", fault("rset", action="close"), "closed the connection"),
+    again("RSET is refused", fault("rset", reply="500 5.5.1 What"), "RSET was refused"),
+    again("421 at MAIL", fault("mail", reply="421 4.3.2 Service not active"), "421", reply="421 4.3.2"),
+    again("FIN at MAIL", fault("mail", action="close"), "closed the connection"),
+    again("RST at MAIL", fault("mail", action="drop"), "lost"),
+    again("TLS is truncated at MAIL", fault("mail", action="truncate-tls"), "closed the connection"),
+    again("No answer to MAIL for 5 minutes", fault("mail", action="stall"), "no reply for 300 s", stall=300.0),
+    again("Half an answer to MAIL", fault("mail", action="half-reply"), "closed the connection"),
+    again("An answer to MAIL of more than 8 KiB", fault("mail", action="overlong-reply"), "the server sent"),
+    again("An answer to MAIL that ends in LF", fault("mail", action="bare-lf"), "the server sent"),
+    again("An answer to MAIL without a code", fault("mail", action="no-code"), "the server sent"),
+    again("421 at RCPT", fault("rcpt", reply="421 4.4.1 Connection timed out"), "421", reply="421 4.4.1"),
+    again("FIN at RCPT", fault("rcpt", action="close"), "closed the connection"),
+    again("RST at RCPT", fault("rcpt", action="drop"), "lost"),
+    again("No answer to RCPT for 5 minutes", fault("rcpt", action="stall"), "no reply for 300 s", stall=300.0),
+    again("One answer too many to RCPT", fault("rcpt", action="out-of-turn"), ""),
+    again("421 at DATA", fault("data", reply="421 4.4.2 Connection dropped"), "421", reply="421 4.4.2"),
+    again("FIN at DATA", fault("data", action="close"), "closed the connection"),
+    again("RST at DATA", fault("data", action="drop"), "lost"),
+    again("TLS is truncated at DATA", fault("data", action="truncate-tls"), "closed the connection"),
+    again("No answer to DATA for 5 minutes", fault("data", action="stall"), "no reply for 300 s", stall=300.0),
+    again("Half an answer to DATA", fault("data", action="half-reply"), "closed the connection"),
+    again("250 in place of 354", fault("data", reply="250 2.0.0 OK"), "answers nothing"),
+    again(
+        "FIN in the middle of a large content",
+        fault("content", action="close", octets=300_000),
+        "connection",
+        octets=LARGE,
+        marked=False,
+    ),
+    again(
+        "RST in the middle of a large content",
+        fault("content", action="drop", octets=300_000),
+        "lost",
+        octets=LARGE,
+        marked=False,
+    ),
+    again(
+        "TLS is truncated in the middle of a large content",
+        fault("content", action="truncate-tls", octets=300_000),
+        "connection",
+        octets=LARGE,
+        marked=False,
+    ),
+    again(
+        "421 in the middle of a large content",
+        fault("content", reply="421 4.3.2 Bye", octets=300_000),
+        "421",
+        octets=LARGE,
+        marked=False,
+    ),
+    again(
+        "A reply that nobody asked for in the middle of a large content",
+        fault("content", reply="250 2.0.0 OK", octets=300_000),
+        "out of turn",
+        octets=LARGE,
+        marked=False,
+    ),
+)
+
+REFUSED_ENVELOPES = (
+    Story(
+        "MAIL is refused for now: tried again by the schedule, and no dot",
+        (fault("mail", reply=TEXT),),
+        rows=(deferred("451 4.7.0"), sent()),
+        events=TWICE,
+    ),
+    Story(
+        "MAIL is refused for good: everybody is rejected, and no dot",
+        (fault("mail", reply=INVALID),),
+        **TWO,
+        results={"ada": "rejected 501 5.1.7", "bob": "rejected 501 5.1.7"},
+        rows=(rejected("501 5.1.7"),),
+        events=("accepted", "attempted", "rejected", "rejected"),
+        copies=(),
+        dots=0,
+    ),
+    Story(
+        "One RCPT of two is refused for good: the other is sent",
+        (fault("rcpt", recipient=ADA, reply=NO_SUCH),),
+        **TWO,
+        results={"ada": "rejected 550 5.4.1", "bob": "sent 250 2.0.0"},
+        rows=(Row("partly_sent", 1, marked=True, reply="550 5.4.1"),),
+        events=("accepted", "attempted", "rejected", "sent"),
+        copies=(("bob",),),
+    ),
+    Story(
+        "One RCPT of two is refused for now: it alone is tried again",
+        (fault("rcpt", recipient=ADA, reply=TEXT),),
+        **TWO,
+        results={"ada": "sent 250 2.0.0", "bob": "sent 250 2.0.0"},
+        rows=(Row("partly_sent", 1, marked=True, reply="451 4.7.0"), sent()),
+        events=("accepted", "attempted", "deferred", "sent", "attempted", "sent"),
+        copies=(("bob",), ("ada",)),
+        dots=2,
+    ),
+    Story(
+        "The second RCPT is one too many: sent to the first, then to the second",
+        (fault("rcpt", recipient=BOB, reply="452 4.5.3 Too many recipients"),),
+        **TWO,
+        results={"ada": "sent 250 2.0.0", "bob": "sent 250 2.0.0"},
+        rows=(Row("partly_sent", 1, marked=True, reply="452 4.5.3"), sent()),
+        events=("accepted", "attempted", "sent", "deferred", "attempted", "sent"),
+        copies=(("ada",), ("bob",)),
+        dots=2,
+    ),
+    Story(
+        "Every RCPT is refused for good: no dot",
+        (fault("rcpt", times=2, reply=NO_SUCH),),
+        **TWO,
+        results={"ada": "rejected 550 5.4.1", "bob": "rejected 550 5.4.1"},
+        rows=(rejected("550 5.4.1"),),
+        events=("accepted", "attempted", "rejected", "rejected"),
+        copies=(),
+        dots=0,
+    ),
+    Story(
+        "Every RCPT is refused for now: both are tried again together",
+        (fault("rcpt", times=2, reply=TEXT),),
+        **TWO,
+        results={"ada": "sent 250 2.0.0", "bob": "sent 250 2.0.0"},
+        rows=(deferred("451 4.7.0"), sent(2)),
+        events=("accepted", "attempted", "deferred", "deferred", "attempted", "sent", "sent"),
+        copies=(("ada", "bob"),),
+    ),
+    Story(
+        "DATA is refused for now: tried again by the schedule",
+        (fault("data", reply=TEXT),),
+        rows=(deferred("451 4.7.0"), sent()),
+        events=TWICE,
+    ),
+    Story(
+        "DATA is refused for good: rejected, and no dot",
+        (fault("data", reply="554 5.6.0 Not this one"),),
+        results={"ada": "rejected 554 5.6.0"},
+        rows=(rejected("554 5.6.0"),),
+        events=("accepted", "attempted", "rejected"),
+        copies=(),
+        dots=0,
+    ),
+    Story(
+        "MAIL is refused and yet 354: the session is cut, never a dot",
+        (fault("mail", reply=INVALID), fault("data", action="354-anyway")),
+        results={"ada": "rejected 501 5.1.7"},
+        rows=(rejected("501 5.1.7"),),
+        events=("accepted", "attempted", "rejected"),
+        copies=(),
+        dots=0,
+        sessions=2,
+        unheard="octets and the dot",
+    ),
+    Story(
+        "Every RCPT is refused and yet 354: a lone dot, and its 250 changes no verdict",
+        (
+            fault("rcpt", reply=NO_SUCH),
+            fault("data", action="354-anyway"),
+            fault("dot", reply="250 2.0.0 OK taken all the same"),
+        ),
+        results={"ada": "rejected 550 5.4.1"},
+        rows=(rejected("550 5.4.1"),),
+        events=("accepted", "attempted", "rejected"),
+        copies=((),),
+        heard="<0 octets and the dot>",
+    ),
+    Story(
+        "One RCPT is refused and then the session is cut: that verdict stands, the other is sent alone",
+        (fault("rcpt", recipient=ADA, reply=NO_SUCH), fault("data", action="close")),
+        **TWO,
+        results={"ada": "rejected 550 5.4.1", "bob": "sent 250 2.0.0"},
+        rows=(cut("closed the connection"), sent()),
+        events=("accepted", "rejected", "attempted", "sent"),
+        copies=(("bob",),),
+        sessions=2,
+    ),
+)
