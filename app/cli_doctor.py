@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
     from app.settings import Settings
 
+# A cure with several steps numbers them.
+_NUMBER = re.compile(r" (\(\d\)) ")
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "bold red", "skipped": "dim"}
 
 setup_app = typer.Typer(help="Write what other systems need to be set up.", no_args_is_help=True)
@@ -142,7 +145,7 @@ def _table(checks: list[dict[str, Any]]) -> RenderableType:
             ]
         words = Text(_headline(check))
         for label, text in _details(check):
-            words.append(f"\n{label}: ", "bold" if label == "do" else "dim").append(text)
+            words.append(f"\n{label}: ", "bold" if label == "do" else "dim").append(_NUMBER.sub(r"\n  \1 ", text))
         table.add_row(Text(check["status"], _COLOURS[check["status"]]), check["name"], words)
     return Group(*parts)
 

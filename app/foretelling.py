@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 
-from app.delivery.forecast import Forecaster
+from app.delivery.forecast import Forecaster, Outlook
 from app.intake.outcome import Forecast, WaitingFor
 from app.kit.clock import Clock
 from app.mail.message import Priority, Result, Work
@@ -22,6 +23,11 @@ class Foretelling:
         """Return the forecast of a message about to be accepted."""
         return self._told(tenant, sender_key, priority, due)
 
+    def external(self, sender_key: str, recipients: Iterable[str]) -> Forecast | None:
+        """Return the forecast of a message whose recipients, being external, are taken only later; None: at once."""
+        outlook = self._forecaster.external_stop(sender_key, recipients)
+        return None if outlook is None else self._as_forecast(outlook)
+
     def stored(self, view: MessageView) -> Forecast:
         """Return the forecast of a stored message."""
         if view.work is Work.HELD:
@@ -30,7 +36,10 @@ class Foretelling:
             return Forecast(None, WaitingFor("held", text))
         if view.work not in (Work.QUEUED, Work.DEFERRED) or view.due_at is None:
             return Forecast(None, None)
-        forecast = self._told(view.tenant, view.sender_key, view.priority, view.due_at)
+        pending = [each.address.lower() for each in view.recipients if each.result is Result.PENDING]
+        if (shut := self.external(view.sender_key, pending)) is not None:
+            return shut
+        forecast = self._told(view.tenant, view.sender_key, view.priority, view.due_at, view.ahead)
         if view.work is Work.DEFERRED and view.due_at > self._clock.now():
             until = max(view.due_at, forecast.send_at) if forecast.send_at else None
             if forecast.waiting_for is None or forecast.waiting_for.code == "scheduled":
@@ -38,8 +47,13 @@ class Foretelling:
                 return Forecast(until, waiting)
         return forecast
 
-    def _told(self, tenant: str, sender_key: str, priority: Priority, due: datetime) -> Forecast:
-        outlook = self._forecaster.outlook(tenant, sender_key, priority, due)
+    def _told(
+        self, tenant: str, sender_key: str, priority: Priority, due: datetime, ahead: int | None = None
+    ) -> Forecast:
+        return self._as_forecast(self._forecaster.outlook(tenant, sender_key, priority, due, ahead))
+
+    @staticmethod
+    def _as_forecast(outlook: Outlook) -> Forecast:
         if outlook.code is None or outlook.text is None:
             return Forecast(outlook.send_at, None)
         return Forecast(outlook.send_at, WaitingFor(outlook.code, outlook.text, outlook.until))

@@ -29,7 +29,7 @@ from app.api.inside import Inside
 from app.api.services import ApiServices, ManagementServices
 from app.building import Sending
 from app.building_desks import Workshop
-from app.building_doctor import make_doctor, make_doctor_tenant, on_call, told_by
+from app.building_doctor import DOCTOR, make_doctor, make_doctor_tenant, on_call, told_by
 from app.delivery.audit import Audit
 from app.delivery.engine import Engine
 from app.delivery.first_aid import FirstAid
@@ -136,7 +136,9 @@ async def build(
         tenants=building.make_tenants(settings) | make_doctor_tenant(settings),
         lifetime=settings.delivery.lifetime,
         clock=clock,
-        delivery=Delivery(foretell.new, engine.note, foretell.offers_smtputf8, engine.senders.refused),
+        delivery=Delivery(
+            foretell.new, engine.note, foretell.offers_smtputf8, foretell.external, engine.senders.refused
+        ),
         metrics=metrics,
         redirect_to=settings.server.redirect_all_to,
     )
@@ -384,7 +386,8 @@ async def at_rest(settings: Settings, method: str, path: str, query: dict[str, s
 
     Returns what the management listener would: status and document. Raises ``StoreError``.
     """
-    log.configure("error", settings.log.addresses, sys.stderr)
+    # The doctor tells what it meets itself.
+    log.configure("critical" if path.endswith(DOCTOR) else "error", settings.log.addresses, sys.stderr)
     service = await build(settings, clock=SystemClock())
     try:
         sources = tuple(service.workshop.tokens.values())

@@ -308,6 +308,8 @@ class Engine:
                 settling = asyncio.create_task(self._courier.settle(desk, claim, carried), name="delivery.settle")
                 self._settling.add(settling)
                 settling.add_done_callback(self._settled)
+                # Let the mailbox feel the replies (parked, narrowed) before a session of it is lent again.
+                await asyncio.sleep(0)
                 seeking, desk.seeking = True, desk.seeking + 1
         except ConnectTrouble as trouble:
             self._doorkeeper.failed(desk, trouble)

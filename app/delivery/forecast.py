@@ -7,7 +7,7 @@ None only where a person must act first. Pure but for the desks and the board it
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -64,6 +64,19 @@ class Forecaster:
         if due > start:
             return Outlook(due, "scheduled", f"it is due at {due.isoformat()}", due) if due > now else Outlook(start)
         return outlook
+
+    def external_stop(self, sender_key: str, recipients: Iterable[str]) -> Outlook | None:
+        """Return why and until when these recipients (comparison forms) wait, where Exchange takes no external ones."""
+        boot = self._clock.boot()
+        desks = self._routes.candidates(sender_key)
+        if not desks or not all(desk.is_external_full(boot) for desk in desks):
+            return None
+        own = desks[0].spec.own_domains
+        if all(key.rpartition("@")[2] in own for key in recipients):
+            return None
+        until = self._clock.now() + timedelta(seconds=min(desk.external_full_until for desk in desks) - boot)
+        text = "Exchange takes no more external recipients from this organisation for the moment"
+        return Outlook(until, "mailbox-day-budget", text, until)
 
     def offers_smtputf8(self, sender_key: str) -> bool | None:
         """Return whether a mailbox that may carry this From takes addresses outside ASCII; None: not known yet."""

@@ -129,7 +129,7 @@ def judge_no_token(problem: ConnectTrouble | SignInRefused, plan: MailboxPlan) -
     tried = _tried(plan)
     if isinstance(problem, SignInRefused):
         verdict = judge_sign_in(problem.code, by_token=True)
-        do = filled(verdict.cure, _names(plan))
+        do = filled(verdict.cure, names_of(plan))
         return Check("token", Status.FAIL, tried, problem.text, verdict.cause, do, plan.name)
     host = plan.sign_in.endpoint.authority if plan.sign_in is not None else "the token endpoint"
     means = "The token endpoint cannot be used; nothing is known about the credential."
@@ -137,7 +137,7 @@ def judge_no_token(problem: ConnectTrouble | SignInRefused, plan: MailboxPlan) -
     return Check("token", Status.FAIL, tried, problem.text, means, do, plan.name)
 
 
-def _names(plan: MailboxPlan) -> dict[str, str | None]:
+def names_of(plan: MailboxPlan) -> dict[str, str | None]:
     """Return the names that a cure may leave open."""
     method = plan.sign_in.method if plan.sign_in is not None else None
     client_id = getattr(method, "client_id", None)
@@ -162,7 +162,7 @@ def judge_auth(
         return Check("auth", Status.OK, tried, took, means, "", plan.name)
     if isinstance(problem, SignInRefused):
         verdict = judge_sign_in(problem.code, problem.reply, by_token=by_token, rules=rules)
-        do = filled(verdict.cure, _names(plan))
+        do = filled(verdict.cure, names_of(plan))
         return Check("auth", Status.FAIL, tried, problem.text, verdict.cause, do, plan.name)
     if problem.reply is not None and problem.reply.is_transient:
         means = "The server puts it off; that says nothing about the credential."

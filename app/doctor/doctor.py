@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 
 from app.delivery.desk import Desk
 from app.delivery.operators import Operators, UnknownMailbox
-from app.doctor.check import NAMES, Check, Status, skipped
-from app.doctor.credentials import date_in, judge_auth, judge_clock, judge_no_token, judge_token
+from app.doctor.check import NAMES, Check, Status, filled, skipped
+from app.doctor.credentials import date_in, judge_auth, judge_clock, judge_no_token, judge_token, names_of
 from app.doctor.endpoint_clock import endpoint_date
 from app.doctor.estate import judge_budgets, judge_config, judge_expiries, judge_senders, trials_of
 from app.doctor.trial import Mailing
@@ -120,7 +120,7 @@ class Doctor:
         if tokens is None or plan.sign_in is None:
             return None
         if not patient.may_sign_in(force=force):
-            return _skipped_as_parked("token", plan.name, patient.parked)
+            return skipped("token", plan.name, "the mailbox is parked, so it does not sign in; see auth")
         if force:
             tokens.reset()
         try:
@@ -143,7 +143,7 @@ class Doctor:
         if not found.was_reached(Stage.AUTH):
             return skipped("auth", plan.name, f"the check {found.broke_at} failed before it")
         if found.trouble is None and found.signed_in_seconds is None:
-            return _skipped_as_parked("auth", plan.name, patient.parked)
+            return _skipped_as_parked(plan, patient.parked)
         if isinstance(found.trouble, SignInRefused):
             await self._refused(spec.name, found.trouble)
         check = judge_auth(found.trouble, found.signed_in_seconds, plan, spec.username, rules)
@@ -178,9 +178,9 @@ def _resume(name: str) -> str:
     return f"When mended: postroom mailbox resume {name}"
 
 
-def _skipped_as_parked(name: str, mailbox: str, parked: ParkedRow | None) -> Check:
-    if parked is None:
-        return skipped(name, mailbox, "the mailbox does not sign in")
+def _skipped_as_parked(plan: MailboxPlan, parked: ParkedRow | None) -> Check:
+    if parked is None:  # released while it was examined
+        return skipped("auth", plan.name, "the mailbox was parked until just now; ask again")
     why = f"the mailbox is parked since {parked.since:%Y-%m-%d %H:%M} UTC ({parked.reason}): {parked.cause}"
-    do = f"{parked.cure} To sign in all the same, once: --force. {_resume(mailbox)}"
-    return skipped(name, mailbox, why, do)
+    do = f"{filled(parked.cure, names_of(plan))} To sign in all the same, once: --force. {_resume(plan.name)}"
+    return skipped("auth", plan.name, why, do)

@@ -7,7 +7,7 @@ nothing was stored (``StoreError`` with reason ``commit-uncertain`` excepted).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -46,6 +46,11 @@ _ACCEPTED = 202
 _TEST_REPLY = Reply(250, None, "test: not handed over", Phase.DOT)
 
 
+def _not_shut(_sender_key: str, _recipients: Iterable[str]) -> Forecast | None:
+    """Know of nothing that keeps external recipients back."""
+    return None
+
+
 def _none_known(_sender_key: str, _address_key: str) -> RefusedAddress | None:
     """Know of no refused address."""
     return None
@@ -57,12 +62,14 @@ class Delivery:
 
     ``forecast(tenant, sender_key, priority, due)`` tells when a message would go, ``note(lane, tenant, sender_key,
     due)`` that one waits, ``offers_smtputf8(sender_key)`` whether the next hop takes such addresses (None: not known),
+    ``external(sender_key, recipients)`` when Exchange takes such recipients again (None: it does),
     ``refused(sender_key, address_key)`` how the next hop refused an address within a day, so that it is not tried.
     """
 
     forecast: Callable[[str, str, Priority, datetime], Forecast]
     note: Callable[[LaneKey, str, str, datetime], None]
     offers_smtputf8: Callable[[str], bool | None]
+    external: Callable[[str, Iterable[str]], Forecast | None] = _not_shut
     refused: Callable[[str, str], RefusedAddress | None] = _none_known
 
 
@@ -260,7 +267,8 @@ class Intake:
         waits = Result.PENDING in results
         status = api_status(Work.QUEUED if waits else Work.DONE, results, tried=False, scheduled=times.due_at > now)
         forecast = (
-            self._forecasts.of(submission.tenant, draft.sender.address.key, draft.priority, times.due_at, now)
+            self._delivery.external(draft.sender.address.key, [each.key for each in recipients])
+            or self._forecasts.of(submission.tenant, draft.sender.address.key, draft.priority, times.due_at, now)
             if waits
             else Forecast(None, None)
         )

@@ -5,7 +5,6 @@ Also the content of messages that are still arriving: it is staged chunk by chun
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Final
@@ -150,10 +149,10 @@ class Intake:
         scheduled = micros(new.scheduled_at)
         seq = transaction.memory.next_seq(created)
         body = seq if new.content is not None else _adopted(db, new.id)
-        results = Counter(recipient.result for recipient in new.recipients)
-        work = Work.QUEUED if results[Result.PENDING] else Work.DONE
+        results = [recipient.result for recipient in new.recipients]
+        work = Work.QUEUED if Result.PENDING in results else Work.DONE
         due, done = (micros(new.due_at), None) if work is Work.QUEUED else (None, created)
-        counts = [results[each] for each in COUNTED]
+        counts = map(results.count, COUNTED)
         times = (due, micros(new.expires_at), created, scheduled, micros(new.date), done)
         about = (new.size, new.smtputf8, new.is_test, body, new.message_id, len(new.recipients))
         place = (seq, new.id, tenant, pair, int(new.priority), work.value)

@@ -10,14 +10,18 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Final, overload
 
+from pydantic_core import to_json
+
 from app.mail.reply import Phase, Reply
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 SECOND: Final = 1_000_000
 
-# JSON without spaces; one encoder for all, since making one costs more than using it.
-compact: Final = json.JSONEncoder(separators=(",", ":")).encode
+
+def compact(value: object) -> str:
+    """Return JSON without spaces, in ASCII."""
+    return to_json(value, ensure_ascii=True).decode()
 
 
 @overload

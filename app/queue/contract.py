@@ -173,8 +173,8 @@ class QueueStore(Protocol):
         ...
 
     async def retry(self, tenant: str, message: str, now: datetime, expires_at: datetime) -> Change | None:
-        """Queue rejected, expired and canceled recipients again. ``reason`` is ``content-erased`` or
-        ``nothing-to-retry`` where nothing was done.
+        """Queue rejected, expired and canceled recipients again, for the time a caller named if that lies ahead (the
+        lifetime then begins there). ``reason`` is ``content-erased`` or ``nothing-to-retry`` where nothing was done.
         """
         ...
 

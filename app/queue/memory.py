@@ -57,7 +57,7 @@ class Memory:
     def __init__(self, db: apsw.Connection) -> None:
         self._db = db
         self.work: Counter[Work] = Counter({Work(work): count for work, count in rows(db, COUNT_WORK)})
-        self.committed = self.work.copy()
+        self.committed = dict(self.work)
         self._tenants: dict[str, int] = {}
         self._pairs: dict[tuple[int, str], int] = {}
         self._last_seq: int | None = None
@@ -78,11 +78,11 @@ class Memory:
 
     def commit(self) -> None:
         """The transaction is on disk."""
-        self.committed = self.work.copy()
+        self.committed = dict(self.work)
 
     def roll_back(self) -> None:
         """The transaction did not happen."""
-        self.work = self.committed.copy()
+        self.work = Counter(self.committed)
         self._tenants.clear()
         self._pairs.clear()
         self._last_seq = None

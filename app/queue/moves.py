@@ -6,7 +6,6 @@ here. Where a message goes is decided by a plain function; the write expects the
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -118,7 +117,6 @@ def at_rest(state: State, results: Sequence[Result]) -> Next:
 
 def move(transaction: Transaction, state: State, goal: Next, results: Sequence[Result], now: int) -> None:
     """Write where a message goes, and its recipients' counts. It keeps its attempt only where it goes on sending."""
-    counts = Counter(results)
     transaction.db.execute(
         MOVE,
         (
@@ -131,7 +129,7 @@ def move(transaction: Transaction, state: State, goal: Next, results: Sequence[R
             goal.hold_unknown,
             goal.tries,
             goal.unknowns,
-            *(counts[each] for each in COUNTED),
+            *map(results.count, COUNTED),
         ),
     )
     transaction.memory.moved(state.work, goal.work)

@@ -26,11 +26,23 @@ FIND: Final = "SELECT seq FROM messages WHERE id = ? AND tenant = (SELECT id FRO
 # The state of a message's work.
 WORK: Final = "SELECT work FROM messages WHERE id = ?"
 
-# Messages as they are shown, by their places (a JSON list).
+# How many messages of its lane go before one, counted so far.
+REACH_OF_ONE: Final = 200_000
+REACH_OF_MANY: Final = 500
+
+# Messages as they are shown, by their places (a JSON list); how many go before each is counted up to a bound.
 MESSAGES: Final = """
 SELECT m.seq, m.id, t.name, m.work, l.sender, p.sender_key, l.subject, m.message_id, m.created_at, m.scheduled_at,
-    m.due_at, m.expires_at, m.priority, m.size, m.is_test, m.tries, l.tags, l.metadata, m.pair, m.body
-FROM json_each(?) AS wanted
+    m.due_at, m.expires_at, m.priority, m.size, m.is_test, m.tries, l.tags, l.metadata, m.pair, m.body,
+    CASE WHEN m.due_at IS NOT NULL THEN (
+        SELECT count(*) FROM (
+            SELECT 1 FROM messages AS w INDEXED BY messages_waiting
+            WHERE w.due_at IS NOT NULL AND w.pair = m.pair AND w.priority = m.priority
+                AND (w.due_at, w.seq) < (m.due_at, m.seq)
+            LIMIT ?2
+        )
+    ) END
+FROM json_each(?1) AS wanted
 CROSS JOIN messages AS m ON m.seq = wanted.value
 CROSS JOIN letters AS l ON l.message = m.seq
 CROSS JOIN pairs AS p ON p.id = m.pair
@@ -84,17 +96,17 @@ def place_of(db: apsw.Connection, tenant: str, message: str) -> int | None:
 def view(db: apsw.Connection, tenant: str, message: str) -> MessageView | None:
     """Return a message of this tenant."""
     seq = place_of(db, tenant, message)
-    return None if seq is None else views(db, [seq])[0]
+    return None if seq is None else views(db, [seq], REACH_OF_ONE)[0]
 
 
-def views(db: apsw.Connection, seqs: Sequence[int]) -> tuple[MessageView, ...]:
-    """Return the messages at these places, in this order."""
+def views(db: apsw.Connection, seqs: Sequence[int], reach: int = REACH_OF_MANY) -> tuple[MessageView, ...]:
+    """Return the messages at these places, in this order; those before each in its lane are counted up to ``reach``."""
     wanted = (json.dumps(seqs),)
     recipients = _grouped(rows(db, RECIPIENTS, wanted), _recipient)
     attempts = _grouped(rows(db, ATTEMPTS, wanted), _attempt)
     return tuple(
-        _view(each, tuple(recipients.get(each[0], ())), tuple(attempts.get(each[0], ())))
-        for each in rows(db, MESSAGES, wanted)
+        _view(each, tuple(recipients.get(each[0], ())), tuple(attempts.get(each[0], ())), reach)
+        for each in rows(db, MESSAGES, (*wanted, reach))
     )
 
 
@@ -147,9 +159,11 @@ def _attempt(found: Row) -> AttemptView:
     return AttemptView(number, mailbox, instant(started), instant(ended), ended_as, unpacked(reply))
 
 
-def _view(found: Row, recipients: tuple[RecipientView, ...], attempts: tuple[AttemptView, ...]) -> MessageView:
+def _view(
+    found: Row, recipients: tuple[RecipientView, ...], attempts: tuple[AttemptView, ...], reach: int
+) -> MessageView:
     (_, id_, tenant, work, sender, sender_key, subject, message_id, created, scheduled) = found[:10]
-    (due, expires, priority, size, is_test, tries, tags, metadata, pair, body) = found[10:]
+    (due, expires, priority, size, is_test, tries, tags, metadata, pair, body, ahead) = found[10:]
     return MessageView(
         id=id_,
         tenant=tenant,
@@ -172,4 +186,5 @@ def _view(found: Row, recipients: tuple[RecipientView, ...], attempts: tuple[Att
         attempts=attempts,
         lane=LaneKey(pair, Priority(priority)),
         content_erased=body is None,
+        ahead=ahead if ahead is not None and ahead < reach else None,
     )

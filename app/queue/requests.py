@@ -48,6 +48,9 @@ UPDATE messages SET scheduled_at = ?2, due_at = ?3, date_at = ?4, expires_at = ?
 WHERE seq = ?1 AND attempts = 0 AND due_at IS NOT NULL
 """
 
+# The time to go that a caller named.
+APPOINTMENT: Final = "SELECT scheduled_at FROM messages WHERE seq = ?"
+
 # Give a message a new end of its lifetime.
 PROLONG: Final = "UPDATE messages SET expires_at = ? WHERE seq = ?"
 
@@ -166,9 +169,10 @@ def retry(transaction: Transaction, tenant: str, message: str, now: int, expires
         return _change(db, state, done=False, reason="nothing-to-retry")
     results = results_of(db, state.seq)
     stays = state.work is Work.SENDING or state.is_kept
-    goal = unmoved(state) if stays else Next(Work.QUEUED, now, state.hold_unknown)
+    due_at = max(now, value(db, APPOINTMENT, (state.seq,)) or now)  # an appointment stays one
+    goal = unmoved(state) if stays else Next(Work.QUEUED, due_at, state.hold_unknown)
     move(transaction, state, goal, results, now)
-    db.execute(PROLONG, (expires_at, state.seq))
+    db.execute(PROLONG, (expires_at + due_at - now, state.seq))
     add_events(db, (Event(state.seq, "retried", now, recipient=no) for no in revived))
     return _change(db, state, done=True, due=not stays)
 

@@ -41,7 +41,10 @@ class AttemptView:
 
 @dataclass(frozen=True, slots=True)
 class MessageView:
-    """A message as shown, with everything the status is computed from."""
+    """A message as shown, with everything the status is computed from.
+
+    ``ahead``: how many of its lane go before it while it waits; None: not counted so far.
+    """
 
     id: str
     tenant: str
@@ -64,6 +67,7 @@ class MessageView:
     attempts: tuple[AttemptView, ...]
     lane: LaneKey
     content_erased: bool
+    ahead: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

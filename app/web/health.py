@@ -110,8 +110,10 @@ def metrics_route(registry: CollectorRegistry, refresh: Callable[[], Awaitable[N
     """Return the route of ``/metrics``; ``refresh`` brings the gauges up to date before each scrape."""
 
     async def metrics(request: Request) -> Response:
+        request.scope["route"] = route  # as FastAPI does for its own, so that the guard can name it
         await refresh()
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
         return Response(encode(registry), headers={**_NO_STORE, "content-type": content_type})
 
-    return Route("/metrics", metrics)
+    route = Route("/metrics", metrics)
+    return route

@@ -211,3 +211,30 @@ async def test_a_release_stands_in_the_audit(tmp_path: Path) -> None:
         (row,) = (await house.ask("GET", "/v1/audit", "admin")).json()["data"]
         told = (row["who"], row["action"], row["target"], row["detail"])
         assert told == (house.keys["admin"].id, "sender.release", f"billing {OTHER}", "held for send-as")
+
+
+async def test_a_full_mailbox_is_parked_at_the_first_refusal_and_nothing_is_lost(tmp_path: Path) -> None:
+    """Only what was under way, at most one message a session, is refused besides."""
+    async with open_house(tmp_path) as house:
+        await house.status(await house.post(MAILBOX), "sent")
+        full = Fault(phase="dot", reply=wording("mailbox-full"))
+        house.emulator.order(full)
+        posted = [await house.post(MAILBOX) for _ in range(8)]
+        await house.until(lambda: house.service.engine.desks["noreply"].parked)
+        await asyncio.sleep(0.1)
+        assert full.fired <= 3
+        house.emulator.faults.clear()
+        await house.ask("POST", "/v1/mailboxes/noreply/resume", "admin")
+        for each in posted:
+            await house.status(each, "sent")
+        assert (await house.senders())["billing", MAILBOX]["state"] == "ok"
+
+
+async def test_a_name_that_no_row_knows_is_told_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    strange = Fault(phase="dot", reply=wording("storedrv-unknown"))
+    async with open_house(tmp_path, strange) as house:
+        for _ in range(3):
+            await house.status(await house.post(MAILBOX), "failed")
+        told = [line for line in capsys.readouterr().out.splitlines() if "unknown refusal" in line]
+        assert len(told) == 1
+        assert "SomethingNewException" in told[0]

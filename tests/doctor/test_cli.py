@@ -72,7 +72,8 @@ def test_a_diagnosis_reads_line_by_line_where_nobody_looks_on() -> None:
 
 def test_a_terminal_shows_one_block_for_each_mailbox() -> None:
     out = io.StringIO()
-    Console(file=out, width=60, highlight=False).print(cli_doctor._table([OK, FAIL, SKIPPED]))
+    steps = FAIL | {"do": "In order: (1) Start it. (2) Look."}
+    Console(file=out, width=60, highlight=False).print(cli_doctor._table([OK, steps, SKIPPED]))
     lines = [line.rstrip() for line in out.getvalue().splitlines()]
     assert lines == [
         "service",
@@ -81,7 +82,9 @@ def test_a_terminal_shows_one_block_for_each_mailbox() -> None:
         "mailbox noreply",
         "  fail     tcp          connect: refused",
         "                        means: Nobody listens.",
-        "                        do: Start it.",
+        "                        do: In order:",
+        "                          (1) Start it.",
+        "                          (2) Look.",
         "  skipped  auth         tcp failed",
         "",
     ]

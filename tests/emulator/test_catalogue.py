@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
-from app.emulator import CATALOGUE, Emulator, Limits, Phase, wording
+from app.emulator import CATALOGUE, Action, Emulator, Limits, Phase, wording
 from app.emulator.content import read_header, readable, unstuff
 from tests.emulator.talk import Talk
 
@@ -57,6 +58,11 @@ def test_the_page_for_users_names_every_row(name):
     assert f"| {row.phase} " in line
     if row.reply:
         assert row.reply.replace(" {trail}", "")[:24] in line
+
+
+@pytest.mark.parametrize("word", [*Action, *Phase])
+def test_the_page_for_users_names_every_action_and_every_phase(word):
+    assert re.search(rf"[` ]{word}[` ]", PAGE.read_text(encoding="utf-8"))
 
 
 def test_content_is_read_leniently():

@@ -38,6 +38,7 @@ BEFORE_A_SESSION = (
     knock("A handshake that hangs for 30 s", fault("tls", action="stall"), "timeout", stall=30.0),
     knock("EHLO under TLS is answered 421", fault("ehlo", attempt=2, reply="421 4.3.2 Bye"), "reply"),
     knock("TLS is truncated at EHLO", fault("ehlo", attempt=2, action="truncate-tls"), "closed"),
+    knock("AUTH is not offered under TLS", fault(action="no-auth", attempt=2, times=None), "reply"),
     knock(
         "A passing failure of the sign-in", fault("auth", reply="454 4.7.0 Temporary authentication failure"), "reply"
     ),

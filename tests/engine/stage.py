@@ -196,10 +196,9 @@ class Stage:
                 struck = faults
                 await asyncio.sleep(0.03)
                 await self.advance(stall)
-            elif self.desk.trouble is not None and not self.desk.workers:
-                await self.advance(max(0.0, self.desk.trouble.retry_at - self.clock.boot()) + 0.01)
             elif work in ("queued", "deferred") and not self.desk.workers:
-                await self.advance(max(0.0, self.due_in(identity)) + 0.01)
+                knock = self.desk.trouble.retry_at - self.clock.boot() if self.desk.trouble else 0.0
+                await self.advance(max(0.0, knock, self.due_in(identity)) + 0.01)
             await asyncio.sleep(0.005)
         return work
 

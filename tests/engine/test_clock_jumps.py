@@ -48,9 +48,9 @@ async def test_the_minute_s_window_never_opens_early_and_the_queue_goes_on(
         await stage.until(lambda: len(stage.copies) >= 20, "the burst has gone")
         await pass_time(stage, 10)
         await jump_by(stage, jump, across=across)
-        await pass_time(stage, 60)
+        await pass_time(stage, 60, step=2)
         within_a_minute = len(stage.copies)
-        await pass_time(stage, 60)
+        await pass_time(stage, 60, step=2)
         login = stage.emulator.counters.login("noreply@contoso.test")
         assert login.max_accepted_per_minute <= 30
         assert within_a_minute > 22  # it did not stand still
@@ -97,12 +97,27 @@ async def test_a_wait_is_not_cut_short_by_a_jump_forward(across: bool, tmp_path:
     async with on_stage(tmp_path, later, limits=UNLIMITED) as stage:
         message = await stage.post()
         await stage.until(lambda: stage.work(message) == "deferred")
+        await pass_time(stage, 3)
         await jump_by(stage, HOUR, across=across)
         await pass_time(stage, 3)
         await pass_time(stage, 500, step=20)
         assert len(stage.tries(message)) == 1
         await pass_time(stage, 200, step=20)
         assert stage.work(message) == "done"
+
+
+@pytest.mark.xfail(strict=True, reason="what wakes the engine within a second of the jump is judged by the new time")
+async def test_a_wait_is_not_cut_short_by_a_jump_forward_while_other_mail_comes_in(tmp_path: Path) -> None:
+    later = Fault(phase="dot", reply="451 4.7.0 Try again in 10 minutes", times=1)
+    async with on_stage(tmp_path, later, limits=UNLIMITED) as stage:
+        message = await stage.post()
+        await stage.until(lambda: stage.work(message) == "deferred")
+        await pass_time(stage, 3)
+        await jump_by(stage, HOUR, across=False)
+        other = await stage.post()
+        await stage.until(lambda: stage.work(other) == "done")
+        await stage.until(lambda: not stage.desk.workers)
+        assert len(stage.tries(message)) == 1
 
 
 @HOW
@@ -131,7 +146,7 @@ async def test_the_day_s_window_never_opens_early_and_opens_in_time(jump: float,
         # Nine of ten: ordinary mail stops at 95 % of the day.
         await stage.until(lambda: len(stage.copies) == 9)
         await jump_by(stage, jump, across=across)
-        await pass_time(stage, 23.9 * HOUR, step=HOUR / 2)
+        await pass_time(stage, 23.5 * HOUR, step=HOUR / 2)
         assert len(stage.copies) == 9
-        await pass_time(stage, HOUR / 5, step=120)
+        await pass_time(stage, 0.6 * HOUR, step=120)
         assert len(stage.copies) == 12

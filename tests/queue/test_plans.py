@@ -23,6 +23,8 @@ NOW = datetime(2026, 11, 23, tzinfo=UTC)
 # Statements that look at all of something small, or run at start and on request only; with the reason.
 WALKS = {
     "memory.COUNT_WORK": "once at start",
+    "reading.MESSAGES": "those that go before a message in its lane, a bounded number, in an index",
+    "timekeeping.DUE_AFTER": "the index of what waits, once after a jump of the clock",
     "memory.LOWEST_BODY": "the lowest entry of an index",
     "pick.LANES": "once at start, the index of what waits",
     "pick.LEDGER": "the index of open attempts: as many as there are sessions",
@@ -34,6 +36,7 @@ WALKS = {
     "mailboxes.PARKED": "as many rows as mailboxes",
     "senders.SENDERS": "once at start",
     "senders.REFUSALS": "once at start, the refusals of a day",
+    "timekeeping.DUE_AFTER": "after a jump of the clock, the index of what waits",
     "audit.PAUSED": "as many rows as paused tenants",
     "selecting.TENANTS": "as many rows as tenants",
     "accept.BEAT": "one row",

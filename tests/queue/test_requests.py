@@ -274,3 +274,16 @@ async def test_a_held_message_expires_as_well(desk: Desk, clock: ManualClock) ->
     assert (expired.work, expired.lane) == (Work.DONE, LaneKey(1, Priority.NORMAL))
     (shown,) = (await desk.view(new)).recipients
     assert (shown.result, shown.reply) == (E, BUSY)
+
+
+async def test_a_retried_message_keeps_its_appointment(desk: Desk, clock: ManualClock) -> None:
+    """It goes when it was to go, and its lifetime begins there."""
+    now = clock.now()
+    new = await desk.accept(scheduled_at=now + HOUR)
+    await desk.store.cancel(TENANT, new.id, now)
+    change = await desk.store.retry(TENANT, new.id, now, now + 2 * HOUR)
+    assert change is not None
+    assert (change.message.due_at, change.message.expires_at) == (now + HOUR, now + 3 * HOUR)
+    assert (await desk.pick()).claims == ()
+    await clock.advance(HOUR.total_seconds())
+    assert len((await desk.pick()).claims) == 1

@@ -42,6 +42,7 @@ class Message:
     results: list[Result]
     expires: datetime
     due: datetime | None
+    appointed: datetime  # the time to go that was named, or the instant of acceptance
     work: Work
     tries: int = 0
     unknowns: int = 0
@@ -94,7 +95,7 @@ class StoreModel:
         waits = P in results
         work = Work.QUEUED if waits else Work.DONE
         order = len(self.messages)
-        self.messages[id_] = Message(id_, order, list(results), expires, due if waits else None, work)
+        self.messages[id_] = Message(id_, order, list(results), expires, due if waits else None, due, work)
         return waits
 
     def waiting(self) -> list[Message]:
@@ -195,7 +196,7 @@ class StoreModel:
     def reschedule(self, message: Message, at: datetime, expires: datetime, now: datetime) -> bool:
         if message.attempts or message.due is None:
             return False
-        message.expires = expires
+        message.expires, message.appointed = expires, at
         message.rest(Work.QUEUED, max(at, now))
         return True
 
@@ -205,9 +206,10 @@ class StoreModel:
             return "content-erased"
         if not message.turn((R, E, C), P):
             return "nothing-to-retry"
-        message.expires = expires
+        start = max(now, message.appointed)
+        message.expires = expires + (start - now)
         if message.work is not Work.SENDING and not message.kept:
-            message.rest(Work.QUEUED, now)
+            message.rest(Work.QUEUED, start)
         return None
 
     def expire(self, now: datetime) -> list[Message]:
