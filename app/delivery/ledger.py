@@ -52,6 +52,8 @@ class Ledger:
         self._minute = Minute()
         self._running: set[Slot] = set()
         self._usage: Counter[str] = Counter()  # by tenant, of the minute
+        # Where the minute has no limit: who leaves it when. Tenants take turns by what they used there, too.
+        self._unlimited: deque[tuple[float, str]] = deque()
         self._days: deque[tuple[float, int]] = deque()  # when a bucket of recipients leaves the day; how many
         self._day_used = 0
         self._day_running = 0
@@ -164,7 +166,7 @@ class Ledger:
         if slot.place is not None:
             self._minute.end(slot.place, now if replied else now + NO_REPLY_SECONDS, slot.tenant)
         else:
-            self._count_out(slot.tenant)
+            self._unlimited.append((now + MINUTE, slot.tenant))
         self.charge(now, charged)
 
     def fill_day(self, until: float) -> None:
@@ -222,6 +224,8 @@ class Ledger:
     def _forget(self, now: float) -> None:
         for tenant in self._minute.forget(now):
             self._count_out(tenant)
+        while self._unlimited and self._unlimited[0][0] <= now:
+            self._count_out(self._unlimited.popleft()[1])
         while self._days and self._days[0][0] <= now:
             self._day_used -= self._days.popleft()[1]
 

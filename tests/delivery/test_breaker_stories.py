@@ -238,3 +238,22 @@ async def test_a_name_that_no_row_knows_is_told_once(tmp_path: Path, capsys: pyt
         told = [line for line in capsys.readouterr().out.splitlines() if "unknown refusal" in line]
         assert len(told) == 1
         assert "SomethingNewException" in told[0]
+
+
+async def test_a_list_of_bad_addresses_slows_its_sender_and_nobody_else(tmp_path: Path) -> None:
+    """Three refusals in ten minutes, not one more, though the sender is proven; the mailbox is never blocked."""
+    bad = Fault(phase="rcpt", reply=wording("unknown-recipient"), recipient="*@gone.test")
+    async with open_house(tmp_path, bad) as house:
+        for tenant in ("billing", "shop"):
+            await house.status(await house.post(MAILBOX, tenant=tenant), "sent", tenant=tenant)
+        posted = [await house.post(MAILBOX, f"a{number}@gone.test") for number in range(8)]
+        for each in posted[:3]:
+            await house.status(each, "failed")
+        waits = (await house.message(posted[3]))["waiting_for"]
+        assert waits["code"] == "sender-unproven"
+        assert "invalid-recipient" in waits["text"]
+        await house.status(await house.post(MAILBOX, tenant="shop"), "sent", tenant="shop")
+        assert bad.seen == 3
+        await house.advance(601)
+        await house.status(posted[5], "failed")
+        assert bad.seen == 6

@@ -165,6 +165,13 @@ def test_an_attempt_left_open_by_a_crash_counts_from_the_start():
     assert restored([open_row] * 30).wait(5000.0, Priority.NORMAL, 1) > 60
 
 
+def test_tenants_take_turns_by_the_running_minute_where_it_has_no_limit_too():
+    ledger = Ledger(Budget(per_minute=0, per_day=0))
+    ledger.end(ledger.begin(1000.0, "a", 1), 1001.0, 1, replied=True)
+    assert (ledger.used_by("a", 1060.0), ledger.used_by("b", 1060.0)) == (1, 0)
+    assert ledger.used_by("a", 1061.0) == 0
+
+
 def test_tenants_are_told_apart_in_the_running_minute():
     ledger = Ledger(EXCHANGE)
     run(ledger, 5, tenant="a", took=0.0)

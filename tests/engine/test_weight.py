@@ -87,11 +87,8 @@ def test_a_hundred_thousand_messages_waiting_cost_less_than_150_megabytes(tmp_pa
         assert client.post("/v1/messages", json=letter).status_code == 202
         service.terminate()
         fill_waiting(tmp_path / "postroom.db", WAITING)
-        began = time.monotonic()
         service.start()
-        started = time.monotonic() - began
         wait_until(lambda: client.get("/v1/messages?limit=1").status_code == 200)
         time.sleep(1.0)
         resident = memory(service, "VmHWM")
         assert resident < 150
-        assert started < 10
