@@ -9,21 +9,11 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from app.settings import ConfigurationFaults, Settings
-
-EXIT_FAILED = 1
-EXIT_CONFIGURATION = 2
-EXIT_CANNOT_START = 3
-
-DEFAULT_CONFIG = Path("postroom.toml")
-ConfigFile = Annotated[
-    Path, typer.Option("--config", envvar="POSTROOM_CONFIG", metavar="FILE", help="The configuration file.")
-]
+from app.commands.common import DEFAULT_CONFIG, EXIT_CANNOT_START, EXIT_CONFIGURATION, ConfigFile, load_settings
 
 app = typer.Typer(
     name="postroom",
@@ -41,12 +31,12 @@ app.add_typer(keys_app, name="keys")
 
 def main() -> None:
     """Run the command line (the console script ``postroom``)."""
-    from app.cli_doctor import doctor, setup_app
-    from app.cli_mailboxes import mailbox_app
-    from app.cli_queue import audit, queue_app
-    from app.cli_senders import sender_app
-    from app.cli_store import store_app
-    from app.cli_tenants import tenant_app
+    from app.commands.doctor import doctor, setup_app
+    from app.commands.mailboxes import mailbox_app
+    from app.commands.queue import audit, queue_app
+    from app.commands.senders import sender_app
+    from app.commands.store import store_app
+    from app.commands.tenants import tenant_app
 
     app.command()(doctor)
     app.add_typer(mailbox_app, name="mailbox")
@@ -57,29 +47,6 @@ def main() -> None:
     app.command("audit")(audit)
     app.add_typer(store_app, name="store")
     app()
-
-
-def load_settings(path: Path, *, dotenv: bool = False) -> Settings:
-    """Return the settings, or print every fault on stderr and exit with 2."""
-    from app.settings import ConfigurationFaults, load
-
-    try:
-        return load(path, os.environ, dotenv=dotenv)
-    except ConfigurationFaults as error:
-        print_faults(path, error)
-        raise typer.Exit(EXIT_CONFIGURATION) from None
-
-
-def print_faults(path: Path, error: ConfigurationFaults) -> None:
-    """Print faults on stderr: place, problem and what to do."""
-    count = "1 fault" if len(error.faults) == 1 else f"{len(error.faults)} faults"
-    typer.echo(f"{path}: {count}\n\n{error}", err=True)
-
-
-def fail(text: str, code: int) -> NoReturn:
-    """Print a sentence on stderr and exit with ``code``."""
-    typer.echo(f"postroom: {text}", err=True)
-    raise typer.Exit(code)
 
 
 def _show_version(asked: bool) -> None:

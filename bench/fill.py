@@ -11,7 +11,7 @@ from pathlib import Path
 
 import apsw
 
-_TABLES = ("messages", "letters", "recipients", "attempts", "events", "content")
+_TABLES = ("messages", "letters", "recipients", "tags", "attempts", "events", "content")
 _INSTANTS = {
     *("seq", "message", "body", "created_at", "date_at", "due_at", "done_at"),
     *("at", "started_at", "marked_at", "ended_at"),

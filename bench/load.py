@@ -84,6 +84,7 @@ class Run:
             "began": began,
             "ended": max(self.ended, default=0.0),
             "p50": percentile(counted, 0.50),
+            "p95": percentile(counted, 0.95),
             "p99": percentile(counted, 0.99),
             "max": max(counted, default=0.0),
             "statuses": {str(status): times for status, times in self.statuses.items()},

@@ -143,6 +143,15 @@ class Product(Subject):
         self._process.send_signal(signal.SIGKILL)
         self._process.wait()
 
+    def post(self, letter: dict[str, Any]) -> None:
+        """Send one message with the tenant's key; it must be taken."""
+        headers = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"}
+        url = f"http://127.0.0.1:{self.port}{self.path}"
+        with urllib.request.urlopen(
+            urllib.request.Request(url, json.dumps(letter).encode(), headers), timeout=30
+        ) as answer:
+            answer.read()
+
     def get(self, path: str) -> dict[str, Any]:
         """Return what a GET with the tenant's key answers."""
         request = urllib.request.Request(

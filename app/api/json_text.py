@@ -63,7 +63,7 @@ def read_json(body: bytes | bytearray) -> Json:
         text = body.decode("utf-8")
         found = _decode(text)
         # Only an escape can bring a lone surrogate in, raw ones are no UTF-8.
-        if b"\\u" in body and ("\\ud" in text or "\\uD" in text):
+        if "\\u" in text and ("\\ud" in text or "\\uD" in text):
             json.dumps(found, ensure_ascii=False).encode()
     except UnicodeEncodeError:
         raise _malformed("a lone surrogate is not a character") from None

@@ -21,24 +21,25 @@ def with_limits(endpoint: Endpoint, intake: Intake) -> Endpoint:
     """Return the endpoint, with the headers of the caller's limits on whatever it answers."""
 
     async def answered(request: Request) -> Response:
+        found = call_of(request).found
+        tenant = found.tenant if found is not None else None
+        if tenant is None or not intake.is_limited(tenant):
+            return await endpoint(request)
         try:
             response = await endpoint(request)
         except Problem as problem:
             if "ratelimit" not in problem.headers:
-                problem.headers.update(await _told(request, intake))
+                problem.headers.update(await _told(tenant, intake))
             raise
-        if not any(name == b"ratelimit" for name, _ in response.raw_headers) and (told := await _told(request, intake)):
-            response.headers.update(told)
+        if "ratelimit" not in response.headers:
+            response.headers.update(await _told(tenant, intake))
         return response
 
     return answered
 
 
-async def _told(request: Request, intake: Intake) -> dict[str, str]:
-    found = call_of(request).found
-    if found is None or found.tenant is None:
-        return {}
+async def _told(tenant: str, intake: Intake) -> dict[str, str]:
     try:
-        return quota_headers(await intake.quotas(found.tenant))
+        return quota_headers(await intake.quotas(tenant))
     except StoreError:
         return {}

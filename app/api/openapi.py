@@ -37,6 +37,34 @@ _HEADERS: Final[dict[str, Json]] = {
         "schema": {"type": "string"},
     },
 }
+_CONTENT: Final = (
+    "Date: Mon, 23 Nov 2026 10:00:00 +0000\r\nFrom: Billing <billing@contoso.com>\r\nTo: ada@customer.example\r\n"
+    "Subject: Invoice 8812\r\nMessage-ID: <msg_06f3q2c9dmxa7y1b8t4h5k6n2w@contoso.com>\r\nMIME-Version: 1.0\r\n"
+    "Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: base64\r\n\r\nSGVsbG8=\r\n"
+)
+# What the examples of some kinds tell beside what every problem does.
+_MEMBERS: Final[dict[str, Json]] = {
+    "validation-error": {
+        "detail": "1 field is invalid",
+        "errors": [{"pointer": "#/bccc", "code": "extra_forbidden", "detail": "unknown field"}],
+    },
+    "sender-not-allowed": {
+        "missing": "tenant-allowlist",
+        "errors": [
+            {
+                "pointer": "#/from",
+                "code": "sender-not-allowed",
+                "detail": "this tenant's allowlist of senders does not contain the From address",
+            }
+        ],
+    },
+    "insufficient-scope": {"scope": "messages:read"},
+    "payload-too-large": {"limit": 41_943_040},
+    "message-too-large": {"size": 40_000_000, "limit": 36_700_160},
+    "too-many-recipients": {"count": 600, "limit": 500},
+    "quota-exceeded": {"violated-policies": ["messages"]},
+    "daily-quota-exceeded": {"violated-policies": ["recipients"]},
+}
 _ALWAYS: Final = ("RateLimit", "RateLimit-Policy", "X-Request-Id")
 _DESCRIPTION: Final = (
     "Takes messages of internal applications and hands them to Exchange Online. A 202 means that the message is on"
@@ -161,7 +189,7 @@ def _responses(operation: Operation) -> Json:
 
 def _success(operation: Operation, success: Success) -> Json:
     if success.schema is None:
-        content: Json = {"message/rfc822": {"schema": {"type": "string"}}}
+        content: Json = {"message/rfc822": {"schema": {"type": "string"}, "example": _CONTENT}}
     else:
         content = {
             "application/json": {
@@ -215,7 +243,4 @@ def _example(kind: Kind) -> Json:
         "instance": "/v1/messages",
         "request_id": "req_06F3Q2C9DMXA7Y1B8T4H5K6N2X",
     }
-    if kind.code == "validation-error":
-        example["detail"] = "1 field is invalid"
-        example["errors"] = [{"pointer": "#/bccc", "code": "extra_forbidden", "detail": "unknown field"}]
-    return example
+    return {**example, **_MEMBERS.get(kind.code, {})}

@@ -39,6 +39,10 @@ class Intake(Protocol):
         """Authorise a draft whose files are still to come, and begin to take them."""
         ...
 
+    def is_limited(self, tenant: str) -> bool:
+        """Whether a tenant has limits."""
+        ...
+
     async def quotas(self, tenant: str) -> Sequence[QuotaState]:
         """Return what is left of a tenant's limits; empty where it has none."""
         ...

@@ -163,6 +163,10 @@ class Intake:
             stores=not dry_run,
         )
 
+    def is_limited(self, tenant: str) -> bool:
+        """Whether a tenant has limits."""
+        return bool(self._tenants[tenant].quotas)
+
     async def quotas(self, tenant: str) -> Sequence[QuotaState]:
         """Return what is left of a tenant's limits; empty where it has none. Raises ``StoreError``."""
         policies = self._tenants[tenant].quotas

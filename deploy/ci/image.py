@@ -256,18 +256,18 @@ def start(stage: Stage, folder: Path, name: str, service: dict[str, Any]) -> sub
     if service["read_only"]:
         run("mount", "-o", "remount,ro,bind", root)
     env = {key: str(value) for key, value in service.get("environment", {}).items()}
-    inside = Stage(root, env={**stage.env}, workdir=stage.workdir, user=stage.user)
-    command = within(inside, [*stage.entrypoint, *(service.get("command") or stage.command)], env)
+    container = Stage(root, env={**stage.env}, workdir=stage.workdir, user=stage.user)
+    command = within(container, [*stage.entrypoint, *(service.get("command") or stage.command)], env)
     with (folder / f"{name}.log").open("wb") as log:
         return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)  # noqa: S603
 
 
 def await_health(stage: Stage, folder: Path, name: str, check: list[str], process: subprocess.Popen[bytes]) -> None:
     """Ask by a health check until it is content."""
-    inside = Stage(folder / name, env=stage.env, workdir=stage.workdir, user=stage.user)
+    container = Stage(folder / name, env=stage.env, workdir=stage.workdir, user=stage.user)
     until = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < until and process.poll() is None:
-        if subprocess.run(within(inside, check), capture_output=True, check=False).returncode == 0:  # noqa: S603
+        if subprocess.run(within(container, check), capture_output=True, check=False).returncode == 0:  # noqa: S603
             return
         time.sleep(0.2)
     raise Failed(f"{name} is not healthy:\n{(folder / f'{name}.log').read_text()[-3000:]}")

@@ -67,6 +67,8 @@ def test_every_operation_says_what_it_is() -> None:
             assert operation["operationId"] in ids
             assert operation["summary"]
             assert operation["tags"]
+            for answer in operation["responses"].values():
+                assert all("example" in content or content["examples"] for content in answer["content"].values())
     elsewhere = {"method-not-allowed"}  # of no operation, by its nature
     for kind in TABLE:
         assert kind.code in elsewhere or f"#/components/examples/{kind.code}" in told, kind.code

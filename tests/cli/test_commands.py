@@ -60,7 +60,8 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Stand in for the service: keep what it was given, end with 3."""
     calls: list[Any] = []
     module = ModuleType("app.main")
-    module.serve = lambda settings, *, failpoints: (calls.append((settings, failpoints)), 3)[1]  # type: ignore[attr-defined]
+    module.Reload = lambda config, load: (config, load)  # type: ignore[attr-defined]
+    module.serve = lambda settings, _reload, *, failpoints: (calls.append((settings, failpoints)), 3)[1]  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "app.main", module)
     return calls
 

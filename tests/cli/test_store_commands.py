@@ -12,7 +12,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from app.cli_store import store_app
+from app.commands.store import store_app
 from app.queue.sqlite import SqliteStore
 from tests.support.configuration import GOOD, changed
 from tests.support.manual_clock import ManualClock

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 from prometheus_client import CollectorRegistry
 
-from app.building_sources import PasswordSource
+from app.building.sources import PasswordSource
 from app.delivery.aftermath import Aftermath
 from app.delivery.desk import Desk, MailboxSpec
 from app.delivery.ledger import Budget, Ledger

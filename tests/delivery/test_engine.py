@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
-from app.building import make_directory, make_sending
-from app.building_sources import PasswordSource
+from app.building.sending import make_directory, make_sending
+from app.building.sources import PasswordSource
 from app.delivery.desk import Desk, MailboxSpec
 from app.delivery.desks import Desks
 from app.delivery.ledger import Budget, Ledger

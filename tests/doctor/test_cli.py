@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from app import cli_doctor
+from app.commands import doctor as cli_doctor
 from app.cli import app
 from tests.doctor.ward import configuration
 

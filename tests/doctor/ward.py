@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from app.building_doctor import DOCTOR, on_call
+from app.building.doctor import DOCTOR, on_call
 from app.doctor.check import Check
 from app.kit.clock import SystemClock
-from app.main import Service, build
+from app.building.service import Service, build
 from app.settings import load
 
 SENDER = "noreply@contoso.test"

@@ -19,8 +19,8 @@ from typing import Any
 import apsw
 from prometheus_client import CollectorRegistry, generate_latest
 
-from app import building
-from app.building_desks import Workshop
+from app.building import sending as building
+from app.building.desks import Workshop
 from app.delivery.desk import Desk
 from app.emulator import Account, Action, Emulator, Fault, Limits
 from app.emulator.clock import MovableClock

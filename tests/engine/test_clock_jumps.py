@@ -22,6 +22,8 @@ HOW = pytest.mark.parametrize("across", [False, True], ids=["in the process", "a
 
 async def jump_by(stage: Stage, seconds: float, *, across: bool) -> None:
     if across:
+        # What a crash cuts between the dot and its record is sent twice by right, and would confuse the count.
+        await stage.until(lambda: not stage.rows("SELECT 1 FROM attempts WHERE ended_at IS NULL"))
         await stage.crash_and_restart(between=lambda: stage.clock.jump_wall(seconds))
     else:
         stage.clock.jump_wall(seconds)

@@ -36,7 +36,6 @@ WALKS = {
     "mailboxes.PARKED": "as many rows as mailboxes",
     "senders.SENDERS": "once at start",
     "senders.REFUSALS": "once at start, the refusals of a day",
-    "timekeeping.DUE_AFTER": "after a jump of the clock, the index of what waits",
     "audit.PAUSED": "as many rows as paused tenants",
     "selecting.TENANTS": "as many rows as tenants",
     "accept.BEAT": "one row",

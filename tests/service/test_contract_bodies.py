@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from http.client import HTTPConnection
 from pathlib import Path
 
@@ -40,7 +40,8 @@ class Peak:
         assert service.process
         self._folder = Path(f"/proc/{service.process.pid}")
         self.idle = psutil.Process(service.process.pid).memory_info().rss
-        (self._folder / "clear_refs").write_text("5")  # the high-water mark begins anew (proc(5))
+        with suppress(PermissionError):  # who may not sees the most since the start, which bounds it too
+            (self._folder / "clear_refs").write_text("5")  # the high-water mark begins anew (proc(5))
 
     def read(self) -> int:
         line = next(line for line in (self._folder / "status").read_text().splitlines() if line.startswith("VmHWM"))
@@ -94,14 +95,17 @@ def slowest_probe_beside(service: ServiceProcess, body: bytes) -> float:
 
 @pytest.mark.parametrize(
     "body",
-    [with_attachment(22 * MIB), json.dumps({**LETTER, "html": "<p>Row &amp; row</p>\n" * (2 * MIB // 21)}).encode()],
+    [
+        with_attachment(22 * MIB),
+        json.dumps({**LETTER, "text": None, "html": "<p>Row &amp; row</p>\n" * (2 * MIB // 21)}).encode(),
+    ],
     ids=["attachment", "html"],
 )
 def test_health_answers_within_100_ms_while_a_large_body_is_read_and_composed(
     service: ServiceProcess, body: bytes
 ) -> None:
     """One of a few tries must show it: a machine that is busy with others can only add to the time."""
-    assert min(slowest_probe_beside(service, body) for _ in range(TRIES)) < 0.1
+    assert any(slowest_probe_beside(service, body) < 0.1 for _ in range(TRIES))
 
 
 async def test_three_forms_of_25_mb_at_once_stay_under_150_mb_above_idle(service: ServiceProcess) -> None:

@@ -75,6 +75,9 @@ class WatchedIntake:
         self.begun += 1
         return WatchedUpload(self, upload)
 
+    def is_limited(self, tenant: str) -> bool:
+        return self._intake.is_limited(tenant)
+
     async def quotas(self, tenant: str) -> Sequence[QuotaState]:
         return await self._intake.quotas(tenant)
 

@@ -17,7 +17,7 @@ import httpx
 from app.emulator import Account, Emulator, Fault, Limits
 from app.emulator.clock import MovableClock
 from app.kit.clock import SystemClock
-from app.main import Service, build
+from app.building.service import Service, build
 from app.settings import load
 from app.web.keys import new_key
 from app.web.state import Phase

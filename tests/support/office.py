@@ -1,4 +1,4 @@
-"""A service whose mailboxes sign in with access tokens, the emulator as server and as token endpoint, an operator's key.
+"""A service whose mailboxes sign in with access tokens; the emulator is both the server and the token endpoint.
 
 Every process is real. Leaving the ``with`` block looks through all that the service wrote and said, and fails where a
 secret or a token of the story stands in it.

@@ -9,8 +9,8 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from app.building import Sending, make_directory, make_sending
-from app.building_sources import PasswordSource
+from app.building.sending import Sending, make_directory, make_sending
+from app.building.sources import PasswordSource
 from app.delivery.audit import Audit
 from app.delivery.desk import Desk as Mailbox
 from app.delivery.desk import MailboxSpec

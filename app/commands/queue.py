@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from app.cli import DEFAULT_CONFIG, ConfigFile
-from app.cli_ask import AsJson, Url, ask
+from app.commands.ask import AsJson, Url, ask
+from app.commands.common import DEFAULT_CONFIG, ConfigFile
 
 queue_app = typer.Typer(help="See what is not done yet; cancel, hold and release it.", no_args_is_help=True)
 

@@ -17,8 +17,16 @@ from urllib.parse import quote
 
 import typer
 
-from app.cli import DEFAULT_CONFIG, EXIT_CONFIGURATION, EXIT_FAILED, ConfigFile, fail, load_settings, print_faults
-from app.cli_ask import AsJson, Url, ask
+from app.commands.ask import AsJson, Url, ask
+from app.commands.common import (
+    DEFAULT_CONFIG,
+    EXIT_CONFIGURATION,
+    EXIT_FAILED,
+    ConfigFile,
+    fail,
+    load_settings,
+    print_faults,
+)
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

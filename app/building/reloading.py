@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from app.building_desks import Making, Remade, Workshop
+from app.building.desks import Making, Remade, Workshop
 from app.delivery.doorkeeper import Doorkeeper
 from app.delivery.recovery import Recovery
 from app.kit.clock import Clock

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.cli import EXIT_CANNOT_START, EXIT_FAILED, fail, load_settings
+from app.commands.common import EXIT_CANNOT_START, EXIT_FAILED, fail, load_settings
 
 if TYPE_CHECKING:
     from app.settings import Settings

@@ -8,8 +8,8 @@ from urllib.parse import quote
 
 import typer
 
-from app.cli import DEFAULT_CONFIG, ConfigFile
-from app.cli_ask import AsJson, Url, ask
+from app.commands.ask import AsJson, Url, ask
+from app.commands.common import DEFAULT_CONFIG, ConfigFile
 
 tenant_app = typer.Typer(help="See the tenants; let one's mail wait, let it go again.", no_args_is_help=True)
 

@@ -9,7 +9,7 @@ import socket
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from app.building_sources import Figures, TokenSessions, password_source
+from app.building.sources import Figures, TokenSessions, password_source
 from app.delivery.desk import Desk, MailboxSpec
 from app.delivery.desks import Desks
 from app.delivery.ledger import Budget, Ledger

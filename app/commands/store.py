@@ -10,7 +10,15 @@ from typing import Annotated
 
 import typer
 
-from app.cli import DEFAULT_CONFIG, EXIT_CANNOT_START, EXIT_CONFIGURATION, EXIT_FAILED, ConfigFile, fail, load_settings
+from app.commands.common import (
+    DEFAULT_CONFIG,
+    EXIT_CANNOT_START,
+    EXIT_CONFIGURATION,
+    EXIT_FAILED,
+    ConfigFile,
+    fail,
+    load_settings,
+)
 
 store_app = typer.Typer(help="Copy the store while it is in use; check that it is whole.", no_args_is_help=True)
 

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from app.cli import DEFAULT_CONFIG, ConfigFile
-from app.cli_ask import AsJson, Url, ask
+from app.commands.ask import AsJson, Url, ask
+from app.commands.common import DEFAULT_CONFIG, ConfigFile
 
 sender_app = typer.Typer(help="See who sends; release a sender that is held.", no_args_is_help=True)
 

@@ -1,0 +1,1 @@
+"""Turns settings into objects and lets a running service go on with other ones: the only place where the rooms meet."""
