@@ -34,7 +34,9 @@ class Foretelling:
             waits = any(recipient.result is Result.PENDING for recipient in view.recipients)
             text = "an operator holds it" if waits else "its outcome is unknown; it waits for a person to decide"
             return Forecast(None, WaitingFor("held", text))
-        if view.work not in (Work.QUEUED, Work.DEFERRED) or view.due_at is None:
+        if view.work is Work.SENDING:
+            return Forecast(self._clock.now(), None)
+        if view.work is Work.DONE or view.due_at is None:
             return Forecast(None, None)
         pending = [each.address.lower() for each in view.recipients if each.result is Result.PENDING]
         if (shut := self.external(view.sender_key, pending)) is not None:

@@ -138,7 +138,8 @@ def make_sending(
     )
     pauses = Pauses(store.first_aid, clock, wake.set)
     proving = Proving(desks)
-    gates = Gates([pauses, senders, proving])
+    timekeeper = Timekeeper(store, clock, reporter)
+    gates = Gates([pauses, senders, proving, timekeeper])
     turns = Turns(board, routes, share, gates)
     rules = make_rules(settings)
     parking = Parking(store, clock, reporter, rules.catalogue)
@@ -158,7 +159,6 @@ def make_sending(
         wake=wake.set,
         reach=(failpoints or Failpoints()).reach,
     )
-    timekeeper = Timekeeper(store, clock, reporter)
     doorkeeper = Doorkeeper(desks, parking, proving, reporter, clock, wake.set)
     recovery = Recovery(
         store=store,

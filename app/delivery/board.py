@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from app.delivery.dues import Dues
 from app.mail.message import Priority
 from app.queue.rows import LaneKey
 
 
 @dataclass(eq=False, slots=True)
 class Lane:
-    """Waiting mail of one (tenant, From) pair in one class. ``waiting`` is an estimate used for forecasts only.
+    """Waiting mail of one (tenant, From) pair in one class. ``dues`` and what is told from it are estimates.
 
     ``unfit`` says until when (boot seconds) a mailbox need not look again: nothing there fits it. ``looks`` counts
     looks under way; ``changes`` and ``noted`` keep what was noted while one was, so that its answer, already old,
@@ -28,11 +29,16 @@ class Lane:
     tenant: str
     sender_key: str
     next_due: datetime | None = None
-    waiting: int = 0
+    dues: Dues = field(default_factory=Dues)
     unfit: dict[str, float] = field(default_factory=dict)
     looks: int = 0
     changes: int = 0
     noted: datetime | None = None
+
+    @property
+    def waiting(self) -> int:
+        """How many messages wait, due or not."""
+        return self.dues.total
 
     def is_due(self, now: datetime) -> bool:
         """Whether a message of the lane may go as far as its own time is concerned."""
@@ -65,7 +71,7 @@ class Board:
             self._lanes[key] = lane
             self._classes[key.priority].setdefault(tenant, {})[key] = lane
             self._senders.setdefault(sender_key, {})[key] = lane
-        lane.waiting = max(0, lane.waiting + more)
+        lane.dues.add(due, more)
         lane.unfit.clear()
         lane.changes += 1
         lane.noted = due if lane.noted is None else min(lane.noted, due)
@@ -82,7 +88,7 @@ class Board:
     def looked(self, lane: Lane, seen: int, next_due: datetime | None, taken: int) -> None:
         """Keep what a look found: ``taken`` messages were claimed, the next is due at ``next_due``."""
         lane.looks -= 1
-        lane.waiting = max(0, lane.waiting - taken)
+        lane.dues.take(taken)
         if lane.changes != seen and lane.noted is not None:
             next_due = lane.noted if next_due is None else min(next_due, lane.noted)
         lane.next_due = next_due
@@ -93,7 +99,7 @@ class Board:
         """Keep that messages left a lane otherwise than by a claim (canceled, expired)."""
         lane = self._lanes.get(key)
         if lane:
-            lane.waiting = max(0, lane.waiting - count)
+            lane.dues.take(count)
 
     def _drop(self, lane: Lane) -> None:
         self._lanes.pop(lane.key, None)

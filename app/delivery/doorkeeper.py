@@ -40,7 +40,8 @@ class Doorkeeper:
         self._reporter = reporter
         self._clock = clock
         self._wake = wake
-        self._looked_at = 0.0
+        self._looked_at: dict[str, float] = {}  # by mailbox, when its credential was read
+        self._felt: dict[str, Exception] = {}  # by mailbox, the last trouble
 
     async def restore(self) -> None:
         """Read which mailboxes stand still; a changed credential releases one. Raises ``StoreError``."""
@@ -56,7 +57,9 @@ class Doorkeeper:
         self._wake()
 
     async def refused(self, desk: Desk, refusal: SignInRefused) -> None:
-        """Let those stand still whom a refused sign-in concerns."""
+        """Let those stand still whom a refused sign-in concerns; once, however many waited for that sign-in."""
+        if not self._is_news(desk, refusal):
+            return
         if refusal.reply is None:
             for each in list(self._desks.values()):
                 if each.spec.connection == desk.spec.connection and each.umbrella is None:
@@ -68,9 +71,16 @@ class Doorkeeper:
             await self._parking.park_by_refusal(desk, refusal)
 
     def failed(self, desk: Desk, trouble: ConnectTrouble) -> None:
-        """Keep that no session could be had, and when to try again."""
+        """Keep that no session could be had, and when to try again; once, however many waited for that session."""
+        if not self._is_news(desk, trouble):
+            return
         kept = desk.failed(trouble.reason, trouble.text, self._clock.boot(), trouble.retry_after)
         self._reporter.connect_failed(desk, kept)
+
+    def _is_news(self, desk: Desk, problem: Exception) -> bool:
+        before = self._felt.get(desk.spec.name)
+        self._felt[desk.spec.name] = problem
+        return problem is not before
 
     async def resume(self, desk: Desk, by: str) -> None:
         """Let a mailbox work again, and be tried at once; ``by`` says for the log why."""
@@ -86,15 +96,16 @@ class Doorkeeper:
             return False
         if self._parking.is_over(desk):
             await self.resume(desk, "its time is over")
-        elif self._is_time_to_look() and await self._parking.has_changed(desk):
+        elif self._is_time_to_look(desk) and await self._parking.has_changed(desk):
             await self.resume(desk, "its credential has changed")
         return self._parking.wants_probe(desk)
 
-    def _is_time_to_look(self) -> bool:
+    def _is_time_to_look(self, desk: Desk) -> bool:
         boot = self._clock.boot()
-        if boot - self._looked_at >= _LOOK_SECONDS:
-            self._looked_at = boot
-        return boot == self._looked_at
+        if boot - self._looked_at.get(desk.spec.name, -_LOOK_SECONDS) < _LOOK_SECONDS:
+            return False
+        self._looked_at[desk.spec.name] = boot
+        return True
 
     async def probe(self, desk: Desk) -> None:
         """Sign in once as a parked mailbox; success releases it."""

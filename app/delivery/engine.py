@@ -235,7 +235,7 @@ class Engine:
             for desk in list(self.desks.values()):
                 await desk.sessions.tend()
                 await self._tend_parked(desk)
-            await self._clock.sleep(_TEND_SECONDS)
+            await self._clock.wait(self._timekeeper.noticed, _TEND_SECONDS)
 
     async def _waiting(self) -> Sequence[LaneState]:
         return await self._store.lanes() if self._takes_up_waiting else ()

@@ -6,14 +6,14 @@ None only where a person must act first. Pure but for the desks and the board it
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from app.delivery.board import Board
+from app.delivery.board import Board, Lane
 from app.delivery.desk import Desk
 from app.delivery.gates import Gates, Stop
+from app.delivery.rehearsal import Crowd, Pace, Twin, ahead_of, turn_at
 from app.delivery.routes import Routes
 from app.kit.clock import Clock
 from app.mail.message import Priority
@@ -53,16 +53,13 @@ class Forecaster:
         working = [desk for desk in desks if desk.standing_still is None]
         if not working:
             return self._parked(desks[0], now)
-        ahead = self._ahead(tenant, sender_key, priority, working, ahead_in_lane, now, boot)
-        each = ahead // len(working)
-        choices = [self._at_desk(desk, priority, each, now, boot) for desk in working]
-        wait, outlook = min(choices, key=lambda choice: choice[0])
+        mine, crowds = self._crowds(tenant, sender_key, priority, due, working, ahead_in_lane, now, boot)
+        outlook = self._turn(working, mine, crowds, now, boot)
         stops = [self._gates.stop(tenant, sender_key, desk, now, boot) for desk in working]
         if (stop := stops[0]) is not None and None not in stops:
             return _stopped(stop, outlook)
-        start = now + timedelta(seconds=wait)
-        if due > start:
-            return Outlook(due, "scheduled", f"it is due at {due.isoformat()}", due) if due > now else Outlook(start)
+        if outlook.send_at is not None and due > outlook.send_at:
+            return Outlook(due, "scheduled", f"it is due at {due.isoformat()}", due)
         return outlook
 
     def external_stop(self, sender_key: str, recipients: Iterable[str]) -> Outlook | None:
@@ -96,66 +93,91 @@ class Forecaster:
             send_at, "mailbox-parked", f"the mailbox {desk.spec.configured} is parked: {row.cause}", row.until
         )
 
-    def _at_desk(self, desk: Desk, priority: Priority, ahead: int, now: datetime, boot: float) -> tuple[float, Outlook]:
-        paced = desk.ledger.opening(boot, priority, ahead, desk.reserve())
-        worked = ahead * desk.seconds_each / desk.session_limit(boot)
-        wait = max(paced, worked)
+    def _turn(self, desks: list[Desk], mine: Crowd, crowds: list[Crowd], now: datetime, boot: float) -> Outlook:
+        """Return when the message behind ``mine`` goes through one of these desks, and what limits it."""
+        near = [desk for desk in desks if desk.is_available()] or desks
+        ahead = ahead_of(mine, crowds)  # before the rehearsal, which uses the crowds up
+        days = [(self._day_wait(desk, mine.priority, ahead, len(near), boot), desk) for desk in near]
+        day, fullest = min(days, key=lambda each: each[0])
+        troubled = min(near, key=lambda desk: desk.blocked_for(boot))
+        twins = [_twin(desk, boot) for desk in near]
+        wait = turn_at(mine, crowds, twins) - boot
+        each = min(desk.seconds_each for desk in near)
         code, text, until = None, None, None
-        if wait > _NOTEWORTHY and paced >= worked:
+        if wait > _NOTEWORTHY and (desk := near[0]).ledger.budget.per_minute:
             code = "mailbox-minute-budget"
             text = f"the mailbox {desk.spec.name} may send {desk.ledger.budget.per_minute} messages a minute"
-        day = desk.ledger.wait_day(boot, priority, 1 + ahead)
-        if day > wait and day < math.inf:
+        if day > wait:
             wait = day
             code, until = "mailbox-day-budget", now + timedelta(seconds=day)
-            text = f"the mailbox {desk.spec.name} may address {desk.ledger.budget.per_day} recipients a day"
-        if desk.trouble is not None:
-            wait = max(wait, desk.trouble.retry_at - boot, 0.0)
-            code, text = "connection", desk.trouble.text
-            until = now + timedelta(seconds=max(0.0, desk.trouble.retry_at - boot))
-        send_at = now + timedelta(seconds=wait + desk.seconds_each)
-        return wait, Outlook(send_at, code, text, until)
+            text = f"the mailbox {fullest.spec.name} may address {fullest.ledger.budget.per_day} recipients a day"
+        if (trouble := troubled.trouble) is not None and not troubled.sessions.open:
+            knock = max(0.0, trouble.retry_at - boot)
+            wait = max(wait, knock)
+            code, text, until = "connection", trouble.text, now + timedelta(seconds=knock)
+        return Outlook(now + timedelta(seconds=wait + each / 2), code, text, until)
 
-    def _ahead(
+    @staticmethod
+    def _day_wait(desk: Desk, priority: Priority, ahead: list[tuple[Crowd, int]], desks: int, boot: float) -> float:
+        recipients = sum(count * desk.ledger.usual_size(crowd.tenant, crowd.priority) for crowd, count in ahead)
+        return desk.ledger.day_turn(boot, priority, recipients / desks)
+
+    def _crowds(
         self,
         tenant: str,
         sender_key: str,
         priority: Priority,
+        due: datetime,
         desks: list[Desk],
         in_lane: int | None,
         now: datetime,
         boot: float,
-    ) -> int:
-        """Return how many messages go before one: higher classes, the tenant's own, and others by their shares.
+    ) -> tuple[Crowd, list[Crowd]]:
+        """Return what goes before a message of its own tenant, and that among what waits in its class and above.
 
-        Of the others, mail that waits for a person (a paused tenant, a held sender) goes before nobody.
+        Mail that waits for a person (a paused tenant, a held sender) goes before nobody, nor does what is not due.
         """
-        higher = own = 0
-        others: dict[str, int] = {}
-        mine = set(map(id, desks))
+        crowds: dict[tuple[str, Priority], Crowd] = {}
+
+        def crowd_of(lane_tenant: str, lane_priority: Priority) -> Crowd:
+            crowd = Crowd(lane_tenant, lane_priority, self._share.get(lane_tenant, 1.0), 0)
+            return crowds.setdefault((lane_tenant, lane_priority), crowd)
+
+        places = set(map(id, desks))
+        own = next((lane.key for lane in self._board if _is(lane, tenant, sender_key, priority)), None)
         for lane in self._board:
             if lane.key.priority > priority or not lane.waiting:
                 continue
-            if not any(id(desk) in mine for desk in self._routes.candidates(lane.sender_key)):
+            if not any(id(desk) in places for desk in self._routes.candidates(lane.sender_key)):
                 continue
             kept = self._gates.stop(lane.tenant, lane.sender_key, desks[0], now, boot)
             if kept is not None and kept.needs_person:
                 continue
-            if lane.key.priority < priority:
-                higher += lane.waiting
-            elif lane.tenant == tenant:
-                if lane.sender_key == sender_key and in_lane is not None:
-                    own += in_lane
-                else:
-                    own += lane.waiting
+            crowd = crowd_of(lane.tenant, lane.key.priority)
+            if lane.tenant != tenant or lane.key.priority < priority:
+                crowd.waiting += lane.dues.due(now)
+            elif lane.key == own and in_lane is not None:
+                crowd.waiting += in_lane
             else:
-                others[lane.tenant] = others.get(lane.tenant, 0) + lane.waiting
-        share = self._share.get(tenant, 1.0)
-        between = sum(
-            min(waiting, math.ceil((own + 1) * self._share.get(other, 1.0) / share))
-            for other, waiting in others.items()
-        )
-        return higher + own + between
+                crowd.waiting += lane.dues.before(due, lane.key, own or lane.key, now)
+        return crowd_of(tenant, priority), list(crowds.values())
+
+
+def _is(lane: Lane, tenant: str, sender_key: str, priority: Priority) -> bool:
+    return lane.tenant == tenant and lane.sender_key == sender_key and lane.key.priority is priority
+
+
+def _twin(desk: Desk, boot: float) -> Twin:
+    ledger, reserve = desk.ledger, desk.reserve()
+    each = desk.seconds_each
+    minute, usage = ledger.rehearse(boot, each)
+    pace = Pace(
+        urgent=ledger.rate(Priority.URGENT, reserve),
+        other=ledger.rate(Priority.NORMAL, reserve),
+        seconds=each,
+        gap=each / desk.session_limit(boot),
+    )
+    return Twin(minute, usage, pace, boot)
 
 
 def _stopped(stop: Stop, outlook: Outlook) -> Outlook:

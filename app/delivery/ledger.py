@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from app.delivery.minute import MINUTE, SLACK, Minute, Place, Rate, opening, rate_of
+from app.delivery.minute import MINUTE, SLACK, Minute, Place, Rate, rate_of
 from app.mail.message import Priority
 from app.queue.rows import LedgerRow
 
@@ -42,6 +42,7 @@ class Slot:
     recipients: int
     began: float
     place: Place | None
+    priority: Priority
 
 
 class Ledger:
@@ -51,6 +52,7 @@ class Ledger:
         self.budget = budget
         self._minute = Minute()
         self._running: set[Slot] = set()
+        self._sizes: dict[tuple[str, Priority], float] = {}
         self._usage: Counter[str] = Counter()  # by tenant, of the minute
         # Where the minute has no limit: who leaves it when. Tenants take turns by what they used there, too.
         self._unlimited: deque[tuple[float, str]] = deque()
@@ -104,13 +106,42 @@ class Ledger:
         urgent = priority is Priority.URGENT
         return max(day, self._minute.wait(now, self._rate(priority, reserve), urgent=urgent))
 
-    def opening(self, now: float, priority: Priority, ahead: int, reserve: int = 0) -> float:
-        """Return in how many seconds the transaction behind ``ahead`` others may begin, as far as the minute goes."""
+    def rate(self, priority: Priority, reserve: int) -> Rate | None:
+        """Return what a class may use of the minute; None: it has no limit."""
+        return self._rate(priority, reserve) if self.budget.per_minute else None
+
+    def rehearse(self, now: float, seconds_each: float) -> tuple[Minute, Counter[str]]:
+        """Return copies of the minute and of what each tenant uses of it, to play with.
+
+        What runs is taken to end when it has lasted ``seconds_each``.
+        """
         self._forget(now)
-        if not self.budget.per_minute:
-            return 0.0
-        urgent = priority is Priority.URGENT
-        return opening(self._minute, now, ahead, self._rate(priority, reserve), urgent=urgent)
+        twin = self._minute.copy()
+        for slot in self._running:
+            if slot.place is not None:
+                twin.end(slot.place, max(now, slot.began + seconds_each), slot.tenant)
+        return twin, Counter(self._usage)
+
+    def day_turn(self, now: float, priority: Priority, recipients: float) -> float:
+        """Return in how many seconds the day has room behind so many ``recipients`` that go before (0: now).
+
+        What leaves the day makes room, which is used up at once and leaves again a day later.
+        """
+        self._forget(now)
+        limit = self.budget.per_day
+        full = max(0.0, self._day_full_until - now)
+        if not limit:
+            return full
+        allowed = max(1, math.floor(limit * self.budget.soft_stop.get(priority, 1.0)))
+        days, left = divmod(recipients, allowed)
+        left -= allowed - self._day_used - self._day_running
+        if left < 0:
+            return max(full, days * DAY)
+        for leaves, count in self._days:
+            left -= count
+            if left < 0:
+                return max(full, leaves - now + days * DAY)
+        return max(full, (days + 1) * DAY)
 
     def wait_day(self, now: float, priority: Priority, recipients: int) -> float:
         """Return in how many seconds the day has room for so many recipients of this class (0: now)."""
@@ -138,7 +169,7 @@ class Ledger:
         if self.budget.per_minute:
             urgent = priority is Priority.URGENT
             place = self._minute.begin(now, self._rate(priority, reserve), urgent=urgent)
-        slot = Slot(tenant, recipients, now, place)
+        slot = Slot(tenant, recipients, now, place, priority)
         self._running.add(slot)
         self._usage[tenant] += 1
         self._day_running += recipients
@@ -148,6 +179,13 @@ class Ledger:
         """State how many recipients the transaction has, now that its message is known."""
         self._day_running += recipients - slot.recipients
         slot.recipients = recipients
+        crowd = (slot.tenant, slot.priority)
+        before = self._sizes.get(crowd, float(recipients))
+        self._sizes[crowd] = before + (recipients - before) / 8
+
+    def usual_size(self, tenant: str, priority: Priority) -> float:
+        """Return how many recipients a message of a tenant and class usually has, as a moving average."""
+        return self._sizes.get((tenant, priority), 1.0)
 
     def give_back(self, slot: Slot) -> None:
         """Free a place of which nothing has been used: not a byte was written."""

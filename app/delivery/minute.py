@@ -149,19 +149,3 @@ class Minute:
             self._ended[leaving.place] -= 1
             gone.append(leaving.tenant)
         return gone
-
-
-def opening(minute: Minute, now: float, ahead: int, rate: Rate, *, urgent: bool) -> float:
-    """Return in how many seconds the transaction behind ``ahead`` others may begin, as far as the minute goes.
-
-    The window is played through on a copy. Whole windows are skipped, since each lets the same number go.
-    """
-    twin = minute.copy()
-    windows, steps = divmod(ahead, rate.cap)
-    at = now
-    for _ in range(steps + 1):
-        wait = twin.wait(at, rate, urgent=urgent)
-        at += MINUTE if wait == math.inf else wait
-        twin.forget(at)
-        twin.end(twin.begin(at, rate, urgent=urgent), at, "")
-    return at - now + windows * MINUTE

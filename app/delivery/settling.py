@@ -85,7 +85,8 @@ def _recipient_outcome(no: int, verdict: Verdict, resend: bool) -> RecipientOutc
         Outcome.REJECTED: Result.REJECTED,
         Outcome.UNKNOWN: Result.PENDING if resend else Result.UNKNOWN,
     }.get(verdict.outcome, Result.PENDING)
-    return RecipientOutcome(no, result, verdict.reply, verdict.cause, verdict.cure)
+    is_doubtful = resend and verdict.outcome is Outcome.UNKNOWN
+    return RecipientOutcome(no, result, verdict.reply, verdict.cause, verdict.cure, is_doubtful)
 
 
 def _after_abort(claim: Claim, judged: Judged, plan: RetryPlan, moment: Moment) -> tuple[Work, datetime]:

@@ -7,16 +7,20 @@ so that a jump between two runs is noticed too; after a start of the machine onl
 
 from __future__ import annotations
 
+import asyncio
+import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from app.delivery.desk import Desk
+from app.delivery.gates import Stop
 from app.delivery.reporter import Reporter
 from app.kit.clock import Clock
 from app.queue.contract import QueueStore, StoreError
 from app.queue.rows import ClockSeen
 
 #: A smaller step is a correction, not a jump.
-_NOTEWORTHY = timedelta(seconds=5)
+_NOTEWORTHY_SECONDS = 5.0
 #: Seconds after which the clocks are kept anew.
 _KEEP_SECONDS = 60.0
 
@@ -39,7 +43,7 @@ def jump_between(before: ClockSeen, after: ClockSeen) -> Jump | None:
         if expected == after.wall:
             return None
     by = after.wall - expected
-    return Jump(by, min(expected, after.wall)) if abs(by) > _NOTEWORTHY else None
+    return Jump(by, min(expected, after.wall)) if abs(by.total_seconds()) > _NOTEWORTHY_SECONDS else None
 
 
 class Timekeeper:
@@ -49,8 +53,21 @@ class Timekeeper:
         self._store = store
         self._clock = clock
         self._reporter = reporter
+        self.noticed = asyncio.Event()  # a jump was seen and waits to be dealt with
         self._last: ClockSeen | None = None
         self._kept_at = 0.0
+
+    def stop(self, tenant: str, sender_key: str, desk: Desk, now: datetime, boot: float) -> Stop | None:  # noqa: ARG002
+        """Return that nothing may be judged due between a jump and its being dealt with (``Gate``)."""
+        last = self._last
+        if last is None or abs((now - last.wall).total_seconds() - (boot - last.boot)) <= _NOTEWORTHY_SECONDS:
+            return None
+        self.noticed.set()
+        return Stop("retry-wait", "the clock has just jumped; what waits is being moved along with it")
+
+    def opens_in(self, boot: float) -> float:  # noqa: ARG002
+        """Return that it opens by being looked at, not by time."""
+        return math.inf
 
     async def start(self) -> timedelta | None:
         """Compare with the last run; return by how much the waits were moved. Raises ``StoreError``."""
@@ -66,6 +83,7 @@ class Timekeeper:
             return None
 
     async def _compare(self, *, must_keep: bool) -> timedelta | None:
+        self.noticed.clear()
         now = ClockSeen(self._clock.boot_id, self._clock.boot(), self._clock.now())
         jump = jump_between(self._last, now) if self._last else None
         if jump is not None:

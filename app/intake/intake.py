@@ -34,6 +34,7 @@ from app.queue.rows import (
     NewMessage,
     NewRecipient,
     OverQuota,
+    QuotaPolicy,
     QuotaState,
     Replayed,
 )
@@ -165,18 +166,23 @@ class Intake:
 
     def is_limited(self, tenant: str) -> bool:
         """Whether a tenant has limits."""
-        return bool(self._tenants[tenant].quotas)
+        return bool(self._policies(tenant))
 
     async def quotas(self, tenant: str) -> Sequence[QuotaState]:
         """Return what is left of a tenant's limits; empty where it has none. Raises ``StoreError``."""
-        policies = self._tenants[tenant].quotas
+        policies = self._policies(tenant)
         return await self._store.quotas(tenant, policies, self._clock.now()) if policies else ()
+
+    def _policies(self, tenant: str) -> Sequence[QuotaPolicy]:
+        rules = self._tenants.get(tenant)  # gone, if the configuration was read anew in the midst of a request
+        return rules.quotas if rules is not None else ()
 
     async def _prepare(
         self, submission: Submission, draft: Draft, render: Render, now: datetime, *, is_whole: bool
     ) -> Prepared:
         """Decide everything about a message; with ``is_whole`` no files are to come, and small content is written."""
-        tenant = self._tenants[submission.tenant]
+        # Gone, if the configuration was read anew while the body came: it may send as nobody.
+        tenant = self._tenants.get(submission.tenant) or TenantRules(submission.tenant, ())
         covers = covers_for(tenant, self._directory, draft)
         times = times_of(draft, now, self._lifetime)
         recipients = recipients_of(draft)

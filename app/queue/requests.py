@@ -21,14 +21,17 @@ from app.queue.timeline import Event, add_events
 from app.queue.views import Change
 from app.queue.writer import Transaction
 
-# Pending recipients of a message end otherwise than by a server's word; what a server said last stays with them.
+# Pending recipients of a message end otherwise than by a server's word; what a server said last stays with them. Who
+# may have been reached by a first try is not told as one who was not.
 END_PENDING: Final = """
-UPDATE recipients SET result = ?2, at = ?3 WHERE message = ?1 AND result = 'pending' RETURNING no
+UPDATE recipients SET result = CASE WHEN doubt IS NULL THEN ?2 ELSE 'unknown' END, at = ?3
+WHERE message = ?1 AND result = 'pending' RETURNING no, result
 """
 
 # Unknown recipients of a message become what a person says.
 RESOLVE: Final = """
-UPDATE recipients SET result = ?2, at = ?3, cause = ?4, cure = NULL WHERE message = ?1 AND result = 'unknown'
+UPDATE recipients SET result = ?2, at = ?3, cause = ?4, cure = NULL, doubt = NULL
+WHERE message = ?1 AND result = 'unknown'
 RETURNING no
 """
 
@@ -82,13 +85,13 @@ def end_pending(
     None: nothing was pending.
     """
     db = transaction.db
-    ended = _places(db, END_PENDING, (state.seq, result.value, now))
+    ended = sorted(rows(db, END_PENDING, (state.seq, result.value, now)))
     if not ended:
         return None
     results = results_of(db, state.seq)
     goal = at_rest(state, results)
     move(transaction, state, goal, results, now)
-    add_events(db, (Event(state.seq, result.value, now, recipient=no, cause=cause) for no in ended))
+    add_events(db, (Event(state.seq, word, now, recipient=no, cause=cause) for no, word in ended))
     return goal, len(ended)
 
 

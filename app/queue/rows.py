@@ -216,13 +216,17 @@ class Picked:
 
 @dataclass(frozen=True, slots=True)
 class RecipientOutcome:
-    """What an attempt says of one recipient. ``result`` pending: it stays so, but keeps the words."""
+    """What an attempt says of one recipient. ``result`` pending: it stays so, but keeps the words.
+
+    ``is_doubtful``: it is tried again although it may have been reached.
+    """
 
     no: int
     result: Result
     reply: Reply | None
     cause: str | None = None
     cure: str | None = None
+    is_doubtful: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,9 @@ WHERE message = ?1 AND no = ?2 AND {_MAY_TAKE}
 RETURNING no
 """  # noqa: S608 - only constants of this file
 
+# A recipient is tried again although this attempt may have reached it.
+DOUBT: Final = "UPDATE recipients SET doubt = ?3 WHERE message = ?1 AND no = ?2 AND result = 'pending' AND attempt = ?3"
+
 # A recipient of whom nothing was said is pending (again); its earlier words stay.
 STAY_PENDING: Final = f"""
 UPDATE recipients SET at = ?4, result = 'pending' WHERE message = ?1 AND no = ?2 AND {_MAY_TAKE}
@@ -132,6 +135,9 @@ def _take_results(db: apsw.Connection, state: State, settlement: Settlement, now
     taken = {no for (no,) in db.executemany(TAKE_RESULT, spoken)} if spoken else set()
     if silent:
         db.executemany(STAY_PENDING, silent).fetchall()
+    doubtful = [(state.seq, each.no, settlement.attempt) for each in settlement.recipients if each.is_doubtful]
+    if doubtful:
+        db.executemany(DOUBT, doubtful).fetchall()
     return [each for each in settlement.recipients if each.no in taken]
 
 

@@ -19,6 +19,7 @@ from app.mail.message import Work
 from app.queue import keep, listing, mailboxes, pick, reading, requests, settle, timekeeping, upkeep
 from app.queue.accept import Intake, unstage
 from app.queue.codec import instant, micros, span
+from app.queue.company import Company
 from app.queue.contract import StoreError
 from app.queue.disk import Disk
 from app.queue.engine import Opened, open_file, open_reader
@@ -59,7 +60,14 @@ class SqliteStore:
     """Keeps the promise of ``QueueStore`` on one SQLite file; open it with ``open``."""
 
     def __init__(
-        self, opened: Opened, vfs: str | None, writer: Writer, readers: Readers, intake: Intake, disk: Disk
+        self,
+        opened: Opened,
+        vfs: str | None,
+        writer: Writer,
+        readers: Readers,
+        intake: Intake,
+        disk: Disk,
+        company: Company,
     ) -> None:
         self._opened = opened
         self._vfs = vfs
@@ -68,6 +76,7 @@ class SqliteStore:
         self._intake = intake
         self.senders = SqliteSenders(writer, readers)
         self._disk = disk
+        self._company = company
         self.first_aid = SqliteFirstAid(writer, readers)
 
     def __repr__(self) -> str:
@@ -97,9 +106,18 @@ class SqliteStore:
         """
         opened = await asyncio.to_thread(open_file, path, micros(clock.now()), vfs)
         disk = Disk(path.parent, disk_floor, clock.boot)
-        writer = Writer(opened.db, opened.memory, seconds=clock.boot, reach=reach, observe=observe, on_broken=on_broken)
+        company = Company(asyncio.get_running_loop().time)
+        writer = Writer(
+            opened.db,
+            opened.memory,
+            seconds=clock.boot,
+            reach=reach,
+            observe=observe,
+            on_broken=on_broken,
+            is_more_coming=company.is_expected,
+        )
         readers = Readers(lambda: open_reader(path, vfs), _READERS)
-        return cls(opened, vfs, writer, readers, Intake(disk, queue_limit, idempotency_retention), disk)
+        return cls(opened, vfs, writer, readers, Intake(disk, queue_limit, idempotency_retention), disk, company)
 
     @property
     def broken(self) -> StoreError | None:
@@ -155,16 +173,20 @@ class SqliteStore:
 
     async def pick(self, request: PickRequest) -> Picked:
         """Claim due messages of a lane."""
-        return await self._writer.do("pick", lambda t: pick.pick(t, request))
+        return await self._writer.do("pick", lambda t: pick.pick(t, request), may_wait=True)
 
     async def mark(self, attempt: int, now: datetime) -> bool:
         """Commit the hand-over mark."""
         at = micros(now)
-        return await self._writer.do("mark", lambda t: pick.mark(t, attempt, at))
+        is_marked = await self._writer.do("mark", lambda t: pick.mark(t, attempt, at), may_wait=True)
+        if is_marked:
+            self._company.marked(attempt)
+        return is_marked
 
     async def settle(self, settlement: Settlement) -> Settled:
         """End an attempt."""
-        return await self._writer.do("settle", lambda t: settle.settle(t, settlement))
+        self._company.settled(settlement.attempt)
+        return await self._writer.do("settle", lambda t: settle.settle(t, settlement), may_wait=True)
 
     async def content(self, message: str) -> AsyncIterator[bytes]:
         """Yield the chunks of a message's content in order."""
@@ -202,7 +224,7 @@ class SqliteStore:
 
     async def move_due(self, after: datetime, by: timedelta) -> int:
         """Move the due times that lie after an instant, but for those a caller named, in steps."""
-        found = await self._readers.do(lambda db: timekeeping.due_after(db, micros(after)))
+        found = await self._readers.do(lambda db: timekeeping.due_after(db, micros(after), span(by)))
         moved = 0
         for start in range(0, len(found), timekeeping.STEP_ROWS):
             step = found[start : start + timekeeping.STEP_ROWS]

@@ -16,6 +16,8 @@ from app.queue.codec import instant, micros
 from app.queue.rows import ClockSeen
 from app.queue.writer import Transaction
 
+_NEVER: Final = 2**62
+
 #: Rows of one step, so that no accept waits long behind it.
 STEP_ROWS: Final = 500
 
@@ -28,10 +30,13 @@ INSERT INTO clock (id, boot_id, boot, wall) VALUES (1, ?, ?, ?)
 ON CONFLICT (id) DO UPDATE SET boot_id = excluded.boot_id, boot = excluded.boot, wall = excluded.wall
 """
 
-# Waiting messages whose due time lies after an instant and is no appointment.
+# Waiting messages whose due time lies after an instant and is no appointment, but for those that came or were tried
+# after another: their due times were set by the new time already.
 DUE_AFTER: Final = """
-SELECT seq, due_at FROM messages INDEXED BY messages_waiting
-WHERE due_at IS NOT NULL AND due_at > ? AND (scheduled_at IS NULL OR due_at <> scheduled_at)
+SELECT m.seq, m.due_at FROM messages AS m INDEXED BY messages_waiting
+WHERE m.due_at IS NOT NULL AND m.due_at > ?1 AND (m.scheduled_at IS NULL OR m.due_at <> m.scheduled_at)
+    AND m.created_at <= ?2
+    AND NOT EXISTS (SELECT 1 FROM attempts AS a WHERE a.message = m.seq AND a.ended_at > ?2)
 """
 
 # Move the due time of a message that still waits as it did.
@@ -49,9 +54,12 @@ def see(transaction: Transaction, clocks: ClockSeen) -> None:
     transaction.db.execute(SEE, (clocks.boot_id, clocks.boot, micros(clocks.wall)))
 
 
-def due_after(db: apsw.Connection, at: int) -> list[tuple[int, int]]:
-    """Return place and due time of the messages that a jump concerns."""
-    return [(seq, due_at) for seq, due_at in rows(db, DUE_AFTER, (at,))]
+def due_after(db: apsw.Connection, at: int, by: int) -> list[tuple[int, int]]:
+    """Return place and due time of the messages that a jump concerns: after ``at``, by so many microseconds.
+
+    After a jump forward whatever happened since carries times behind ``at``; after one back nothing tells it apart.
+    """
+    return [(seq, due_at) for seq, due_at in rows(db, DUE_AFTER, (at, at if by > 0 else _NEVER))]
 
 
 def move_step(transaction: Transaction, found: list[tuple[int, int]], by: int) -> int:

@@ -34,6 +34,8 @@ MAX_JOBS: Final = 256
 MAX_BYTES: Final = 16 * 1024 * 1024
 # A checkpoint after so many pages of log; about 10 ms of work, done when the batch has been answered.
 _CHECKPOINT_PAGES: Final = 1000
+# How long jobs that may wait are kept back for others that are about to come; the loop's timers know no less.
+_PATIENCE: Final = 0.001
 
 # What a commit may be interrupted at by a test: called with ``<kind>-before-commit`` and ``<kind>-after-commit``.
 Reach = Callable[[str], None]
@@ -97,8 +99,12 @@ class Writer:
         reach: Reach,
         observe: Observe,
         on_broken: Callable[[StoreError], None],
+        is_more_coming: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Begin to write on ``db``. Call on the event loop that will be answered; ``seconds`` is a steady clock."""
+        """Begin to write on ``db``. Call on the event loop that will be answered; ``seconds`` is a steady clock.
+
+        ``is_more_coming`` says whether jobs are about to come for whom others may wait a moment.
+        """
         self.broken: StoreError | None = None
         self._db = db
         self._transaction = Transaction(db, memory)
@@ -107,7 +113,11 @@ class Writer:
         self._observe = observe
         self._on_broken = on_broken
         self._loop = asyncio.get_running_loop()
+        self._is_more_coming = is_more_coming
         self._gathered: list[_Job] = []
+        self._is_looked_at = False  # whether this turn of the loop ends with a look at what it gathered
+        self._is_hurried = False
+        self._timer: asyncio.TimerHandle | None = None
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._closing = False
         self._unanswered = 0
@@ -127,20 +137,24 @@ class Writer:
         """Whether every job has been answered."""
         return not self._unanswered
 
-    async def do(self, kind: str, work: Callable[[Transaction], T], weight: int = 0) -> T:
+    async def do(
+        self, kind: str, work: Callable[[Transaction], T], weight: int = 0, *, may_wait: bool = False
+    ) -> T:
         """Do a job and return its result once it is on disk.
 
-        ``weight`` is the octets it brings. Raises ``StoreError``, or what the job raised. Giving up waiting does not
-        undo it.
+        ``weight`` is the octets it brings; it ``may_wait`` a moment for others to share a commit with. Raises
+        ``StoreError``, or what the job raised. Giving up waiting does not undo it.
         """
         if self._closing:
             raise StoreError("storage-unavailable", "the store is closed")
         future: asyncio.Future[T] = self._loop.create_future()
         self._unanswered += 1
-        if not self._gathered:
+        if not self._is_looked_at:
             # What one turn of the loop brings makes one commit, and the thread, which needs the interpreter for each
             # statement, does not wake in the middle of that turn to wait for it.
-            self._loop.call_soon(self._pass_on)
+            self._is_looked_at = True
+            self._loop.call_soon(self._look)
+        self._is_hurried = self._is_hurried or not may_wait
         self._gathered.append(_Job(kind, work, weight, future))
         return await future
 
@@ -276,7 +290,19 @@ class Writer:
 
     # -- on the loop
 
+    def _look(self) -> None:
+        """Pass on what has been gathered, unless all of it may wait and there is something to wait for."""
+        self._is_looked_at = False
+        if self._is_hurried or not self._is_more_coming():
+            self._pass_on()
+        elif self._timer is None:
+            self._timer = self._loop.call_later(_PATIENCE, self._pass_on)
+
     def _pass_on(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._is_hurried = False
         gathered, self._gathered = self._gathered, []
         for job in gathered:
             self._jobs.put(job)

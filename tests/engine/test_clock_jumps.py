@@ -108,7 +108,6 @@ async def test_a_wait_is_not_cut_short_by_a_jump_forward(across: bool, tmp_path:
         assert stage.work(message) == "done"
 
 
-@pytest.mark.xfail(strict=True, reason="what wakes the engine within a second of the jump is judged by the new time")
 async def test_a_wait_is_not_cut_short_by_a_jump_forward_while_other_mail_comes_in(tmp_path: Path) -> None:
     later = Fault(phase="dot", reply="451 4.7.0 Try again in 10 minutes", times=1)
     async with on_stage(tmp_path, later, limits=UNLIMITED) as stage:

@@ -80,7 +80,6 @@ async def test_what_was_marked_in_time_is_sent_though_its_time_ends_before_the_a
         assert stage.events(message) == ["accepted", "attempted", "sent"]
 
 
-@pytest.mark.xfail(strict=True, reason="the store tells it as expired; see the story's last line")
 async def test_an_unknown_that_expires_while_it_waits_for_its_second_try_stays_unknown(tmp_path: Path) -> None:
     async with on_stage(tmp_path, Fault(phase="dot", action="drop-after-dot", times=1)) as stage:
         message = await stage.post(lifetime=10.0)

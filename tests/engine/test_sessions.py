@@ -75,7 +75,6 @@ async def test_one_wrong_password_is_one_failure_however_much_mail_waits(tmp_pat
         assert "password" in (outlook.text or "")
 
 
-@pytest.mark.xfail(strict=True, reason="each worker that waited for the one sign-in parks the mailbox again")
 async def test_one_wrong_password_is_told_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     async with on_stage(tmp_path, password="wrong") as stage:
         for _ in range(10):
@@ -136,7 +135,6 @@ async def test_a_refused_connection_is_knocked_at_after_1_2_4_up_to_60_seconds(t
         assert stage.work(message) == "queued"
 
 
-@pytest.mark.xfail(strict=True, reason="each worker that waited for the one connection counts its failure again")
 async def test_one_refused_connection_is_one_failure_however_much_mail_waits(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -85,8 +85,10 @@ class Account:
             return self._strike("send-as", now)
         if len(seen.recipients) > self.recipients:
             return self._strike("too-many-recipients", now)
+        if seen.taken < len(seen.recipients):
+            self._strike("invalid-recipients", now)
         if not seen.taken:
-            return self._strike("invalid-recipients", now)
+            return "invalid-recipients"
         recent = self.diary[-4 * self.per_minute :]
         counts = (
             sum(now - MINUTE < each.began for each in recent),

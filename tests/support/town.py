@@ -60,6 +60,7 @@ connection = "hop"
 username = "{address}"
 password = "secret-5"
 send_as = {send_as}
+limits = {{ {limits} }}
 """
 _TENANT = """
 [tenants.{name}]
@@ -97,7 +98,7 @@ class Town:
 
     def __init__(
         self, folder: Path, loop: Lapse, clock: LapseClock, accounts: Sequence[Account], tenants: Sequence[Tenant],
-        *, send_as: Sequence[str], lifetime: str, hop: str, extra: str,
+        *, send_as: Sequence[str], lifetime: str, hop: str, extra: str, limits: str,
     ) -> None:  # fmt: skip
         self.folder = folder
         self.clock = clock
@@ -111,7 +112,7 @@ class Town:
         text = _HEAD.format(admin=self.keys["admin"], lifetime=lifetime, hop=hop)
         for account in accounts:
             name = account.address.partition("@")[0]
-            text += _MAILBOX.format(name=name, address=account.address, send_as=list(send_as))
+            text += _MAILBOX.format(name=name, address=account.address, send_as=list(send_as), limits=limits)
         for each in tenants:
             text += _TENANT.format(
                 name=each.name, key=self.keys[each.name], share=each.share, priorities=list(each.priorities)
@@ -282,17 +283,18 @@ async def open_town(
     clock: LapseClock | None = None,
     hop: str = "",
     extra: str = "",
+    limits: str = "",
     level: str = "error",
 ) -> AsyncIterator[Town]:
     """Open a town whose relay may use ``accounts`` (one mailbox of that name each).
 
-    ``hop``: more lines of the connection; with some the wire is real, and ``accounts`` are only configured. ``extra``:
-    more tables of the configuration. ``level``: from which on lines of the log are kept.
+    ``hop``: more lines of the connection; with some the wire is real, and ``accounts`` are only configured. ``limits``
+    of each mailbox and ``extra`` tables are the configuration's. ``level``: from which on lines of the log are kept.
     """
     with swift_folder() as folder, kept_log(level) as lines:
         town = Town(
             folder, loop, clock or LapseClock(loop), accounts or (Account(MAILBOX),), tenants, send_as=send_as,
-            lifetime=lifetime, hop=hop, extra=extra,
+            lifetime=lifetime, hop=hop, extra=extra, limits=limits,
         )  # fmt: skip
         town.log = lines
         await town.open()

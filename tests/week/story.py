@@ -23,6 +23,8 @@ TENANTS = (Tenant("billing", share=2, priorities=("urgent", "normal")), Tenant("
 DAY_ONE, URGENT = "day one", "urgent"
 # Exchange lets a letter of this mailbox have fewer recipients than the relay was told.
 _RECIPIENTS = 200
+# Of a minute's 30, so many are kept for urgent mail.
+_KEPT = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,8 @@ class Week:
         for day in range(self.days):
             begin = day * DAY
             plan += [(begin + hour * HOUR + 1.0, self._urgent) for hour in range(24)]
+            # The minute is full but for what is kept for urgent mail: that much comes at once.
+            plan += [(begin + 4 * MINUTE, self._urgent)] * _KEPT
             plan += [(begin + hour * HOUR, self._look) for hour in range(1, 24)]
             plan.append((begin + DAY - 1.0, self._end_of_day))
             plan += self._misdeeds(day, begin)
