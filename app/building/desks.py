@@ -159,7 +159,7 @@ class DeskMaker:
     def remake(self, desk: Desk, before: DeskMaker) -> None:
         """Make a desk that another maker of its kind has made fit this one."""
         spec = self._spec(desk.spec.name, desk.spec.address, desk.spec.sender_key)
-        desk.reconfigure(spec, self._budget())
+        desk.reconfigure(spec, self._budget(), self._clock.boot())
         desk.urgent_granted = self._urgent
         if self._session_mark == before._session_mark:
             return

@@ -24,6 +24,7 @@ from app.delivery.pauses import Pauses
 from app.delivery.proving import Proving
 from app.delivery.recovery import Recovery
 from app.delivery.reporter import Reporter
+from app.delivery.rounds import Rounds
 from app.delivery.routes import Routes, Turns
 from app.delivery.senders import Senders
 from app.delivery.settling import RetryPlan
@@ -176,6 +177,7 @@ def make_sending(
         board=board,
         turns=turns,
         gates=gates,
+        rounds=Rounds(board, routes, desks),
         courier=courier,
         parking=parking,
         doorkeeper=doorkeeper,

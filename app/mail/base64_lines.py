@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from binascii import Error
 from collections.abc import Iterator
+from functools import lru_cache
 from struct import Struct
 from typing import Final
 
@@ -17,14 +18,22 @@ _LETTERS: Final = 76  # of a line, RFC 2045 §6.8
 _OCTETS: Final = 57  # that a line holds
 _ROWS: Final = 3360  # lines of a piece: just under 256 KiB
 _WHITE: Final = " \t\r\n"
-# Takes a whole piece apart in one step; slicing line by line takes twice the time.
-_CUTTER: Final = Struct(f"{_LETTERS}s" * _ROWS)
+_FEW_ROWS: Final = 256
 
 PIECE: Final = _ROWS * (_LETTERS + 2)
 
 
 class Base64Error(ValueError):
     """A text that is not base64 (RFC 4648 §4)."""
+
+
+@lru_cache(maxsize=_FEW_ROWS)
+def _cutter(rows: int) -> Struct:
+    """Return what takes so many lines apart in one step; slicing line by line takes twice the time."""
+    return Struct(f"{_LETTERS}s" * rows)
+
+
+_PIECE_CUTTER: Final = _cutter(_ROWS)
 
 
 def size_of(letters: int) -> int:
@@ -39,7 +48,14 @@ def count_letters(text: str) -> int:
 
 def encode(octets: bytes) -> bytes:
     """Return octets as lines."""
-    return pybase64.encodebytes(octets).replace(b"\n", b"\r\n")
+    if len(octets) >= _FEW_ROWS * _OCTETS:
+        return pybase64.encodebytes(octets).replace(b"\n", b"\r\n")
+    # Three times as fast for a text of some kilobytes, which is what most messages are.
+    letters = pybase64.b64encode(octets)
+    rows = len(letters) // _LETTERS
+    last = letters[rows * _LETTERS :]
+    whole = _cutter(rows).unpack_from(letters)
+    return b"\r\n".join((*whole, last, b"") if last else (*whole, b""))
 
 
 def wrap(text: str) -> Iterator[bytes]:
@@ -75,11 +91,11 @@ def wrap(text: str) -> Iterator[bytes]:
 
 def _rows(letters: bytes) -> Iterator[bytes]:
     """Yield letters in lines; what white space has carried over may make a second piece."""
-    step = _CUTTER.size
+    step = _PIECE_CUTTER.size
     for start in range(0, len(letters), step):
         piece = letters[start : start + step]
         if len(piece) == step:
-            yield b"\r\n".join((*_CUTTER.unpack(piece), b""))
+            yield b"\r\n".join((*_PIECE_CUTTER.unpack(piece), b""))
         else:
             rows = [piece[at : at + _LETTERS] for at in range(0, len(piece), _LETTERS)]
             yield b"\r\n".join((*rows, b""))

@@ -13,29 +13,32 @@ from typing import Final
 import apsw
 
 from app.mail.message import Priority, Result, Work
-from app.queue.asking import rows
+from app.queue.asking import Row, rows
 from app.queue.rows import LaneKey
 from app.queue.writer import Transaction
 
 _COLUMNS: Final = """
-seq, id, pair, priority, due_at, created_at, attempt, unknown, body, work, hold_unknown, kept_work IS NOT NULL
+m.seq, m.id, m.pair, m.priority, m.due_at, m.created_at, m.attempt, m.unknown, m.body, m.work, m.hold_unknown,
+m.kept_work IS NOT NULL, m.recipients
 """
 
-# A message's state, by an attempt of it.
-BY_ATTEMPT: Final = f"SELECT {_COLUMNS} FROM messages WHERE seq = (SELECT message FROM attempts WHERE id = ?)"  # noqa: S608
+# An attempt's number and how it ended, if it has, with the state of its message.
+BY_ATTEMPT: Final = f"""
+SELECT a.number, a.outcome, {_COLUMNS} FROM attempts AS a CROSS JOIN messages AS m ON m.seq = a.message WHERE a.id = ?
+"""  # noqa: S608 - only constants of this file
 
 # A message's state, by its public id and its tenant.
 BY_ID: Final = f"""
-SELECT {_COLUMNS} FROM messages WHERE id = ? AND tenant = (SELECT id FROM tenants WHERE name = ?)
+SELECT {_COLUMNS} FROM messages AS m WHERE m.id = ? AND m.tenant = (SELECT id FROM tenants WHERE name = ?)
 """  # noqa: S608 - only constants of this file
 
 # A message's state, by its place.
-BY_PLACE: Final = f"SELECT {_COLUMNS} FROM messages WHERE seq = ?"  # noqa: S608 - only constants of this file
+BY_PLACE: Final = f"SELECT {_COLUMNS} FROM messages AS m WHERE m.seq = ?"  # noqa: S608 - only constants of this file
 
 # The messages whose time is over and of which something is pending, the longest overdue first.
 OVERDUE: Final = f"""
-SELECT {_COLUMNS} FROM messages INDEXED BY messages_expiry
-WHERE pending > 0 AND work <> 'sending' AND expires_at <= ? ORDER BY expires_at LIMIT ?
+SELECT {_COLUMNS} FROM messages AS m INDEXED BY messages_expiry
+WHERE m.pending > 0 AND m.work <> 'sending' AND m.expires_at <= ? ORDER BY m.expires_at LIMIT ?
 """  # noqa: S608 - only constants of this file
 
 # The results of a message's recipients, in their order.
@@ -58,7 +61,10 @@ COUNTED: Final = (Result.PENDING, Result.SENT, Result.UNKNOWN, Result.EXPIRED, R
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """A message as far as moving it is concerned; instants in microseconds. ``is_kept``: an operator holds it."""
+    """A message as far as moving it is concerned; instants in microseconds.
+
+    ``is_kept``: an operator holds it. ``recipients`` says how many it has.
+    """
 
     seq: int
     id: str
@@ -72,6 +78,7 @@ class State:
     work: Work
     hold_unknown: bool
     is_kept: bool = False
+    recipients: int = 0
 
     @property
     def lane(self) -> LaneKey:
@@ -92,11 +99,16 @@ class Next:
 
 def states(db: apsw.Connection, statement: str, bindings: Sequence[str | int]) -> list[State]:
     """Return the states that one of the statements above finds."""
-    found = rows(db, statement, bindings)
-    return [
-        State(seq, id_, pair, priority, due, created, attempt, unknown, body, Work(work), bool(hold), bool(kept))
-        for seq, id_, pair, priority, due, created, attempt, unknown, body, work, hold, kept in found
-    ]
+    return [state_of(found) for found in rows(db, statement, bindings)]
+
+
+def state_of(columns: Row) -> State:
+    """Return the state that a row tells."""
+    seq, id_, pair, priority, due, created, attempt, unknown, body, work, hold, kept, recipients = columns
+    word = Work(work)
+    return State(
+        seq, id_, pair, priority, due, created, attempt, unknown, body, word, bool(hold), bool(kept), recipients
+    )
 
 
 def results_of(db: apsw.Connection, seq: int) -> tuple[Result, ...]:

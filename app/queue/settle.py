@@ -14,16 +14,13 @@ import apsw
 
 from app.mail.message import AttemptOutcome, Result, Work
 from app.queue import senders
-from app.queue.asking import rows
+from app.queue.asking import row
 from app.queue.codec import instant, micros, packed, printable
 from app.queue.contract import StoreError
-from app.queue.moves import BY_ATTEMPT, Next, State, move, results_of, states, unmoved
+from app.queue.moves import BY_ATTEMPT, Next, State, move, results_of, state_of, unmoved
 from app.queue.rows import RecipientOutcome, Settled, Settlement
 from app.queue.timeline import Event, add_events
 from app.queue.writer import Transaction
-
-# An attempt's number, and how it ended if it has.
-FIND_ATTEMPT: Final = "SELECT number, outcome FROM attempts WHERE id = ?"
 
 # End an attempt, or correct one whose end was unknown; whether it counts is said once. It never ends before it began,
 # wherever the wall clock went.
@@ -60,20 +57,23 @@ RETURNING no
 def settle(transaction: Transaction, settlement: Settlement) -> Settled:
     """End an attempt; see ``QueueStore.settle``. Raises ``StoreError`` where there is no such attempt."""
     db = transaction.db
-    found = states(db, BY_ATTEMPT, (settlement.attempt,))
-    if not found:
+    found = row(db, BY_ATTEMPT, (settlement.attempt,))
+    if found is None:
         raise StoreError("storage-unavailable", f"there is no attempt {settlement.attempt} of {settlement.message}")
-    state = found[0]
-    [(number, outcome)] = rows(db, FIND_ATTEMPT, (settlement.attempt,))
+    number, outcome, *columns = found
+    state = state_of(tuple(columns))
     if outcome is not None and outcome != AttemptOutcome.UNKNOWN:
         return Settled(state.work, state.lane, instant(state.due_at), results_of(db, state.seq))
     now = micros(settlement.at)
-    _end_attempt(db, settlement, now)
-    taken = _take_results(db, state, settlement, now)
-    results = results_of(db, state.seq)
+    words = _Words(settlement)
+    _end_attempt(db, settlement, words, now)
+    taken = _take_results(db, state, settlement, words, now)
+    # Where every recipient has just been written, there is nothing to ask.
+    is_all = len(taken) == state.recipients
+    results = tuple(each.result for each in taken) if is_all else results_of(db, state.seq)
     goal = destination(state, settlement, results, is_first=outcome is None)
     move(transaction, state, goal, results, now)
-    add_events(db, _events(state, settlement, goal, number, taken, now))
+    add_events(db, _events(state, settlement, goal, number, taken, words, now))
     if settlement.sender is not None:
         senders.keep(transaction, settlement.sender, now)
     return Settled(goal.work, state.lane, instant(goal.due_at), results)
@@ -104,7 +104,21 @@ def destination(state: State, settlement: Settlement, results: Sequence[Result],
     return Next(goal.work, goal.due_at, hold, counted, int(is_first and settlement.resend_unknown))
 
 
-def _end_attempt(db: apsw.Connection, settlement: Settlement, now: int) -> None:
+class _Words:
+    """The texts of a settlement as columns hold them: that of the reply, which stands in several rows, made once."""
+
+    def __init__(self, settlement: Settlement) -> None:
+        self._reply = settlement.reply
+        self.reply = packed(settlement.reply)
+        self.trouble = printable(settlement.trouble)
+
+    def of(self, each: RecipientOutcome) -> tuple[str | None, str | None, str | None]:
+        """Return reply, cause and cure of a recipient."""
+        reply = self.reply if each.reply is self._reply else packed(each.reply)
+        return reply, printable(each.cause), printable(each.cure)
+
+
+def _end_attempt(db: apsw.Connection, settlement: Settlement, words: _Words, now: int) -> None:
     db.execute(
         END_ATTEMPT,
         (
@@ -114,13 +128,15 @@ def _end_attempt(db: apsw.Connection, settlement: Settlement, now: int) -> None:
             settlement.outcome.value,
             settlement.counted,
             settlement.charged,
-            packed(settlement.reply),
-            printable(settlement.trouble),
+            words.reply,
+            words.trouble,
         ),
     )
 
 
-def _take_results(db: apsw.Connection, state: State, settlement: Settlement, now: int) -> list[RecipientOutcome]:
+def _take_results(
+    db: apsw.Connection, state: State, settlement: Settlement, words: _Words, now: int
+) -> list[RecipientOutcome]:
     """Write the stated results; return those that were taken."""
     spoken, silent = [], []
     for each in settlement.recipients:
@@ -130,8 +146,7 @@ def _take_results(db: apsw.Connection, state: State, settlement: Settlement, now
         if each.result is Result.PENDING and each.reply is None and each.cause is None:
             silent.append(key)
         else:
-            words = (packed(each.reply), printable(each.cause), printable(each.cure))
-            spoken.append((*key, each.result.value, *words))
+            spoken.append((*key, each.result.value, *words.of(each)))
     taken = {no for (no,) in db.executemany(TAKE_RESULT, spoken)} if spoken else set()
     if silent:
         db.executemany(STAY_PENDING, silent).fetchall()
@@ -142,20 +157,25 @@ def _take_results(db: apsw.Connection, state: State, settlement: Settlement, now
 
 
 def _events(
-    state: State, settlement: Settlement, goal: Next, number: int, taken: Sequence[RecipientOutcome], now: int
+    state: State,
+    settlement: Settlement,
+    goal: Next,
+    number: int,
+    taken: Sequence[RecipientOutcome],
+    words: _Words,
+    now: int,
 ) -> Iterator[Event]:
     is_deferred = goal.work is Work.DEFERRED and state.work is Work.SENDING
     if settlement.counted:
-        yield Event(state.seq, "attempted", now, number, None, packed(settlement.reply), printable(settlement.trouble))
+        yield Event(state.seq, "attempted", now, number, None, words.reply, words.trouble)
     told = False
     for each in taken:
         is_pending = each.result is Result.PENDING
         if is_pending and not is_deferred:
             continue
-        words = (packed(each.reply), printable(each.cause), printable(each.cure))
         word = "deferred" if is_pending else each.result.value
         told = told or is_pending
-        yield Event(state.seq, word, now, number, each.no, *words, goal.due_at if is_pending else None)
+        yield Event(state.seq, word, now, number, each.no, *words.of(each), goal.due_at if is_pending else None)
     if is_deferred and not told:
         yield Event(state.seq, "deferred", now, number, next_attempt_at=goal.due_at)
     if goal.work is Work.HELD and state.work is not Work.HELD:

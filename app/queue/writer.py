@@ -137,9 +137,7 @@ class Writer:
         """Whether every job has been answered."""
         return not self._unanswered
 
-    async def do(
-        self, kind: str, work: Callable[[Transaction], T], weight: int = 0, *, may_wait: bool = False
-    ) -> T:
+    async def do(self, kind: str, work: Callable[[Transaction], T], weight: int = 0, *, may_wait: bool = False) -> T:
         """Do a job and return its result once it is on disk.
 
         ``weight`` is the octets it brings; it ``may_wait`` a moment for others to share a commit with. Raises

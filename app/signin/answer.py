@@ -101,7 +101,7 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
 def _date(value: str) -> datetime | None:
     try:
         parsed = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):  # a year or an hour of twenty digits
         return None
     return parsed if parsed.tzinfo is not None else None
 

@@ -12,7 +12,7 @@ from datetime import datetime
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import SecretStr
 
@@ -93,6 +93,13 @@ class ManagedIdentity:
 Method = ClientSecret | ClientCertificate | FederatedToken | RefreshToken | ManagedIdentity
 
 
+def _has_good_port(parts: SplitResult) -> bool:
+    try:
+        return parts.port != 0
+    except ValueError:
+        return False
+
+
 def _is_loopback(host: str) -> bool:
     if host == "localhost":
         return True
@@ -115,7 +122,7 @@ class Endpoint:
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.authority)
-        if parts.scheme not in {"https", "http"} or not parts.hostname:
+        if parts.scheme not in {"https", "http"} or not parts.hostname or not _has_good_port(parts):
             raise ValueError("authority must be a URL such as https://login.microsoftonline.com")
         if parts.username is not None or parts.query or parts.fragment:
             raise ValueError("authority must not have a user name, a query or a fragment")

@@ -99,7 +99,11 @@ class Entrance:
         except SignInRefused as refusal:
             if not is_worth_a_fresh_token(refusal) or (not self.opened and self._is_token_good()):
                 raise
-            fresh = await credential.source.token(fresh=True)
+            try:
+                fresh = await credential.source.token(fresh=True)
+            except ConnectTrouble:
+                # None is to be had now: the token that was refused must not be shown again until one is.
+                raise refusal from None
             if fresh.value == token.value:
                 raise
         try:

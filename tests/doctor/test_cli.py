@@ -11,8 +11,8 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from app.commands import doctor as cli_doctor
 from app.cli import app
+from app.commands import doctor as cli_doctor
 from tests.doctor.ward import configuration
 
 OK = {"name": "config", "status": "ok", "tried": "read it", "got": "1 mailbox", "means": "It holds.", "do": ""}

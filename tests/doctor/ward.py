@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from app.building.doctor import DOCTOR, on_call
+from app.building.service import Service, build
 from app.doctor.check import Check
 from app.kit.clock import SystemClock
-from app.building.service import Service, build
 from app.settings import load
 
 SENDER = "noreply@contoso.test"

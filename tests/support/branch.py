@@ -1,11 +1,12 @@
 """The whole service in this process, whose mailboxes sign in with tokens of one app, towards an emulator.
 
-As ``house``, with what a wildcard and a reload need besides: the token loops run, and ``change`` reads the configuration
-again as the running service does.
+As ``house``, with what a wildcard and a reload need besides: the token loops run, and ``change`` reads the
+configuration again as the running service does.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -13,12 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from app.building.reloading import Reloader, TokenLoops
+from app.building.service import build
 from app.emulator import Account, Emulator, Fault
 from app.emulator.clock import MovableClock
 from app.emulator.entra import TokenFault
 from app.emulator.tokens import App
 from app.kit.clock import SystemClock
 from app.settings import load
+from app.web.state import Phase
 from tests.support.house import House
 
 APP = App(client_id="the-app", secrets=("the-right-secret",))
@@ -47,10 +50,12 @@ class Branch(House):
         return self.folder / "postroom.toml"
 
     async def open(self) -> None:
-        await super().open()
-        service = self.service
+        service = self.service = await build(load(self.file, {}), clock=self.clock)
         for source in service.workshop.tokens.values():
             await source.inspect()
+        await service.engine.start()
+        self._running = asyncio.create_task(service.engine.run())
+        service.state.enter(Phase.SERVING)
         self.token_loops = TokenLoops()
         self.token_loops.start(tuple(service.workshop.tokens.values()))
         self.reloader = Reloader(
@@ -78,7 +83,7 @@ class Branch(House):
     def admit(self, *patterns: str) -> None:
         """Let tokens issued from now on admit to these mailboxes only; those issued before are good no more."""
         self.emulator.state.tokens.revoke()
-        self.emulator.state.tokens.add(replace(APP, mailboxes=patterns))
+        self.emulator.state.tokens.register(replace(APP, mailboxes=patterns))
 
     @property
     def refused(self) -> int:

@@ -14,10 +14,10 @@ from typing import Any
 
 import httpx
 
+from app.building.service import Service, build
 from app.emulator import Account, Emulator, Fault, Limits
 from app.emulator.clock import MovableClock
 from app.kit.clock import SystemClock
-from app.building.service import Service, build
 from app.settings import load
 from app.web.keys import new_key
 from app.web.state import Phase

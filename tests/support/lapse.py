@@ -22,6 +22,8 @@ BEGIN = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 # Real seconds for which a thread is waited for at a time, and after which a loop without timers is taken for stuck.
 _THREAD = 0.05
 _STUCK = 20.0
+# So much may pass while a thread is at work: a store may keep work back for as long, which is a timer of the loop's.
+_INSTANT = 0.002
 
 
 class _Selector(selectors.DefaultSelector):
@@ -34,7 +36,7 @@ class _Selector(selectors.DefaultSelector):
         if ready or timeout == 0:
             return ready
         waited = 0.0
-        while (is_busy := self.loop.is_busy()) or timeout is None:
+        while (is_busy := self.loop.is_busy() and (timeout is None or timeout > _INSTANT)) or timeout is None:
             if ready := super().select(_THREAD):
                 return ready
             waited += _THREAD
