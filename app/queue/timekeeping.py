@@ -39,8 +39,17 @@ WHERE m.due_at IS NOT NULL AND m.due_at > ?1 AND (m.scheduled_at IS NULL OR m.du
     AND NOT EXISTS (SELECT 1 FROM attempts AS a WHERE a.message = m.seq AND a.ended_at > ?2)
 """
 
-# Move the due time of a message that still waits as it did.
-MOVE: Final = "UPDATE messages SET due_at = due_at + ? WHERE seq = ? AND due_at = ?"
+# The same of messages that an operator holds: the due time that they will have again.
+KEPT_AFTER: Final = """
+SELECT seq, kept_due_at FROM messages INDEXED BY messages_kept
+WHERE kept_due_at IS NOT NULL AND kept_due_at > ? AND (scheduled_at IS NULL OR kept_due_at <> scheduled_at)
+"""
+
+# Move the due time of a message that still waits, or is held, as it was.
+MOVE: Final = """
+UPDATE messages SET due_at = due_at + ?1, kept_due_at = kept_due_at + ?1
+WHERE seq = ?2 AND coalesce(due_at, kept_due_at) = ?3
+"""
 
 
 def seen(db: apsw.Connection) -> ClockSeen | None:
@@ -59,7 +68,7 @@ def due_after(db: apsw.Connection, at: int, by: int) -> list[tuple[int, int]]:
 
     After a jump forward whatever happened since carries times behind ``at``; after one back nothing tells it apart.
     """
-    return [(seq, due_at) for seq, due_at in rows(db, DUE_AFTER, (at, at if by > 0 else _NEVER))]
+    return [*rows(db, DUE_AFTER, (at, at if by > 0 else _NEVER)), *rows(db, KEPT_AFTER, (at,))]
 
 
 def move_step(transaction: Transaction, found: list[tuple[int, int]], by: int) -> int:

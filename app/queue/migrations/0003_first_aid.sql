@@ -12,6 +12,7 @@ CREATE TABLE paused (
 -- is held for an unknown outcome alone has neither: only a person's word about that outcome moves it.)
 ALTER TABLE messages ADD COLUMN kept_work TEXT;
 ALTER TABLE messages ADD COLUMN kept_due_at INTEGER;
+CREATE INDEX messages_kept ON messages (kept_due_at) WHERE kept_due_at IS NOT NULL;
 
 -- What operators did; rows are added, and the detail of one grows while it is still being done.
 CREATE TABLE audit (
