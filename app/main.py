@@ -42,12 +42,13 @@ _COLLECT_AFTER = 20_000
 _log = log.get_logger("main")
 
 
-class _Stop:
-    """Hears the signals: the first asks for a drain, a second one skips the delay."""
+class _Signals:
+    """Hears the signals: the first asks for a drain, a second one skips the delay. SIGHUP asks for a reload."""
 
     def __init__(self) -> None:
         self.asked = asyncio.Event()
         self.hurried = asyncio.Event()
+        self.reload = asyncio.Event()
 
     def __call__(self) -> None:
         """Take a signal."""
@@ -62,7 +63,7 @@ class Reload:
     load: Callable[[], Settings]
 
 
-def _make_reloader(service: Service, reload: Reload, token_loops: TokenLoops) -> Reloader:
+def _make_reloader(service: Service, reload: Reload, token_loops: TokenLoops, asked: asyncio.Event) -> Reloader:
     return Reloader(
         config=reload.config,
         load=reload.load,
@@ -74,11 +75,13 @@ def _make_reloader(service: Service, reload: Reload, token_loops: TokenLoops) ->
         token_loops=token_loops,
         metrics=service.metrics,
         clock=service.clock,
+        expiries=service.sending.expiries,
+        asked=asked,
     )
 
 
 async def run(
-    service: Service, api_socket: socket.socket, management_socket: socket.socket, stop: _Stop, reload: Reload
+    service: Service, api_socket: socket.socket, management_socket: socket.socket, stop: _Signals, reload: Reload
 ) -> int:
     """Run a built service until ``stop``; returns the exit code. Ends by itself only when something is broken."""
     server = service.settings.server
@@ -103,9 +106,7 @@ async def run(
         _loop(service.housekeeper.run(), "housekeeping"),
         _loop(service.sending.expiries.run(), "expiries"),
     ]
-    reloader = _make_reloader(service, reload, token_loops)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.ask)
-    loops.append(_loop(reloader.run(), "reload"))
+    loops.append(_loop(_make_reloader(service, reload, token_loops, stop.reload).run(), "reload"))
     # What has been built lives as long as the process: a full collection that looked through all of it would stop the
     # loop for 30 ms, again and again.
     gc.collect()
@@ -138,7 +139,7 @@ def _loop(coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]
 
 
 async def _drain(
-    service: Service, doors: list[Listener], token_loops: TokenLoops, stop: _Stop, *, hurried: bool
+    service: Service, doors: list[Listener], token_loops: TokenLoops, stop: _Signals, *, hurried: bool
 ) -> None:
     """Stop in the order that loses nothing; see the module's promise."""
     server = service.settings.server
@@ -155,10 +156,12 @@ async def _drain(
 
 
 async def _serve(settings: Settings, reload: Reload, failpoints: Failpoints) -> int:
-    stop = _Stop()
+    stop = _Signals()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
+    # From the beginning: what is asked for while the service starts is done when it runs.
+    loop.add_signal_handler(signal.SIGHUP, stop.reload.set)
     try:
         api_socket = bind(settings.server.listen.host, settings.server.listen.port)
         management_socket = bind(settings.server.management_listen.host, settings.server.management_listen.port)

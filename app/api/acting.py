@@ -14,7 +14,6 @@ from app.api.reader import JsonReader
 from app.api.reading import message_id_of
 from app.api.refusals import as_problems, within
 from app.api.schemas import HORIZON, RescheduleIn, ResolveIn
-from app.api.sending import check_coding
 from app.api.services import ApiServices
 from app.api.views import encode, message_view
 from app.queue.views import Change, MessageView
@@ -51,7 +50,7 @@ class Acting:
     async def resolve(self, request: Request) -> Response:
         """Settle every unknown recipient by a person's word."""
         tenant, message, now = self._named(request, SEND)
-        word = read_model(ResolveIn, await self._document(request))
+        word = read_model(ResolveIn, await self._reader.document(call_of(request)))
         with as_problems():
             async with within(_PATIENCE):
                 change = await self._services.store.resolve(tenant, message, word.result == "sent", now)
@@ -60,7 +59,7 @@ class Acting:
     async def reschedule(self, request: Request) -> Response:
         """Move ``scheduled_at`` of a message no attempt of which has begun."""
         tenant, message, now = self._named(request, CANCEL)
-        at = read_model(RescheduleIn, await self._document(request)).scheduled_at
+        at = read_model(RescheduleIn, await self._reader.document(call_of(request))).scheduled_at
         if at > now + HORIZON:
             raise invalid([Fault("#/scheduled_at", "horizon", "is more than 30 days ahead")])
         with as_problems():
@@ -76,13 +75,6 @@ class Acting:
         tenant = call_of(request).tenant(scope)
         read_query(request.scope["query_string"], ())
         return tenant, message_id_of(request), self._services.clock.now()
-
-    async def _document(self, request: Request) -> dict[str, object]:
-        call = call_of(request)
-        check_coding(call)
-        if (call.header(b"content-type") or "").partition(";")[0].strip().lower() != "application/json":
-            raise Problem("unsupported-media-type", "send application/json")
-        return await self._reader.read(await call.body.read())
 
     def _expiry(self, view: MessageView, at: datetime) -> datetime:
         """Return when a message moved to ``at`` expires: an expiry of the caller's own stays, the usual one moves."""

@@ -53,9 +53,6 @@ class Doctoring:
 
     async def _asked(self, request: Request) -> DoctorIn:
         call = call_of(request)
-        body = await call.body.read()
-        if not body:
+        if not call.body.is_pending():
             return DoctorIn()
-        if (call.header(b"content-type") or "").partition(";")[0].strip().lower() != "application/json":
-            raise Problem("unsupported-media-type", "send application/json")
-        return read_model(DoctorIn, await self._reader.read(body))
+        return read_model(DoctorIn, await self._reader.document(call))

@@ -27,6 +27,8 @@ from app.web.body import BodyLimits, Memory
 from app.web.guard import Endpoint, Gate, Guard
 from app.web.health import Health, health_routes, metrics_route
 
+# Who may read may ask for the head alone (RFC 9110 §9.3.2); the server leaves the body out.
+_READ: Final = ["GET", "HEAD"]
 OPENAPI_PATH: Final = "/v1/openapi.json"
 DOCS_PATH: Final = "/docs"
 # What operators send is small.
@@ -55,7 +57,8 @@ def create_api(services: ApiServices) -> Guard:
     }
     endpoints = {name: with_limits(endpoint, services.intake) for name, endpoint in endpoints.items()}
     for operation in OPERATIONS:
-        app.add_api_route(operation.path, endpoints[operation.id], methods=[operation.method], name=operation.id)
+        methods = _READ if operation.method == "GET" else [operation.method]
+        app.add_api_route(operation.path, endpoints[operation.id], methods=methods, name=operation.id)
     if services.with_docs:
         _describe(app, services.version)
     health = Health(services.state, services.store.probe, services.alive, services.clock)
@@ -105,25 +108,25 @@ def _operators(services: ManagementServices) -> FastAPI:
     """Return the operators' routes, unguarded."""
     app = _application()
     mailboxes = Mailboxes(services.operators)
-    app.add_api_route("/v1/mailboxes", mailboxes.list, methods=["GET"])
-    app.add_api_route("/v1/mailboxes/{name:path}", mailboxes.get, methods=["GET"])
+    app.add_api_route("/v1/mailboxes", mailboxes.list, methods=_READ)
+    app.add_api_route("/v1/mailboxes/{name:path}", mailboxes.get, methods=_READ)
     app.add_api_route("/v1/mailboxes/{name:path}/park", mailboxes.park, methods=["POST"])
     app.add_api_route("/v1/mailboxes/{name:path}/resume", mailboxes.resume, methods=["POST"])
     senders = SenderRoutes(services.senders)
-    app.add_api_route("/v1/senders", senders.list, methods=["GET"])
+    app.add_api_route("/v1/senders", senders.list, methods=_READ)
     app.add_api_route("/v1/senders/release", senders.release, methods=["POST"])
     if services.examine is not None:
         doctoring = Doctoring(services.examine)
         app.add_api_route("/v1/mailboxes/{name:path}/doctor", doctoring.post, methods=["POST"])
     first_aid = FirstAidRoutes(services.first_aid, services.forecast, services.clock)
-    app.add_api_route("/v1/tenants", first_aid.tenants, methods=["GET"])
+    app.add_api_route("/v1/tenants", first_aid.tenants, methods=_READ)
     app.add_api_route("/v1/tenants/{name}/pause", first_aid.pause, methods=["POST"])
     app.add_api_route("/v1/tenants/{name}/resume", first_aid.resume, methods=["POST"])
-    app.add_api_route("/v1/queue", first_aid.queue, methods=["GET"])
+    app.add_api_route("/v1/queue", first_aid.queue, methods=_READ)
     app.add_api_route("/v1/queue/cancel", first_aid.cancel, methods=["POST"])
     app.add_api_route("/v1/queue/hold", first_aid.hold, methods=["POST"])
     app.add_api_route("/v1/queue/release", first_aid.release, methods=["POST"])
-    app.add_api_route("/v1/audit", first_aid.audit, methods=["GET"])
+    app.add_api_route("/v1/audit", first_aid.audit, methods=_READ)
     return app
 
 
@@ -144,5 +147,5 @@ def _describe(app: FastAPI, version: str) -> None:
     async def docs() -> Response:
         return HTMLResponse(page, headers=_PAGE_HEADERS)
 
-    app.add_api_route(OPENAPI_PATH, openapi, methods=["GET"])
-    app.add_api_route(DOCS_PATH, docs, methods=["GET"])
+    app.add_api_route(OPENAPI_PATH, openapi, methods=_READ)
+    app.add_api_route(DOCS_PATH, docs, methods=_READ)

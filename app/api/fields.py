@@ -29,7 +29,7 @@ MOST_TAGS: Final = 10
 MOST_METADATA: Final = 20
 MOST_FAULTS: Final = 50
 
-_INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII)
+_INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:[0-5]\d)", re.ASCII)
 _TAG: Final = re.compile(r"[A-Za-z0-9_-]{1,256}")
 # The library's own table: what a machine's files say must not change what is sent.
 _TYPES: Final = MimeTypes(filenames=())

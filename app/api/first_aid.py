@@ -161,9 +161,7 @@ class FirstAidRoutes:
 
     async def _change(self, request: Request, deed: Deed) -> Response:
         who, call = _who(request), call_of(request)
-        if (call.header(b"content-type") or "").partition(";")[0].strip().lower() != "application/json":
-            raise Problem("unsupported-media-type", "send application/json")
-        given = read_model(FilterIn, await self._reader.read(await call.body.read()))
+        given = read_model(FilterIn, await self._reader.document(call))
         asked = Filter(given.tenant, given.sender, given.tag, given.status, given.before)
         if asked == Filter():
             raise invalid([Fault("#", "missing", "needs at least one of tenant, from, tag, status, before")])

@@ -24,6 +24,10 @@ _HEADERS: Final[dict[str, Json]] = {
         "description": "true: the answer of an earlier request with this Idempotency-Key.",
         "schema": {"const": "true"},
     },
+    "Accept-Encoding": {
+        "description": "identity, where the body was compressed (RFC 9110 §12.5.3).",
+        "schema": {"const": "identity"},
+    },
     "Preference-Applied": {"description": "The wait that was applied (RFC 7240).", "schema": {"type": "string"}},
     "RateLimit": {
         "description": "What is left of the tenant's limits, where it has any.",
@@ -68,7 +72,8 @@ _MEMBERS: Final[dict[str, Json]] = {
 _ALWAYS: Final = ("RateLimit", "RateLimit-Policy", "X-Request-Id")
 _DESCRIPTION: Final = (
     "Takes messages of internal applications and hands them to Exchange Online. A 202 means that the message is on"
-    " disk. Every recipient ends in one stated result; sent means that the server answered 250."
+    " disk. Every recipient ends in one stated result; sent means that the server answered 250. Whatever answers GET"
+    " answers HEAD."
 )
 
 
@@ -215,6 +220,8 @@ def _problems(status: int, kinds: list[Kind]) -> Json:
     headers = list(_ALWAYS)
     if status == 401:
         headers.append("WWW-Authenticate")
+    if status == 415:
+        headers.append("Accept-Encoding")
     if any(kind.retry_after for kind in kinds) or status in (429, 503):
         headers.append("Retry-After")
     return {

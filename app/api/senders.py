@@ -57,9 +57,7 @@ class SenderRoutes:
         """Let a sender start afresh; what it left waiting goes."""
         read_query(request.scope["query_string"], ())
         call = call_of(request)
-        if (call.header(b"content-type") or "").partition(";")[0].strip().lower() != "application/json":
-            raise Problem("unsupported-media-type", "send application/json")
-        asked = read_model(ReleaseIn, await self._reader.read(await call.body.read()))
+        asked = read_model(ReleaseIn, await self._reader.document(call))
         try:
             with as_problems():
                 view = await self._senders.release(asked.tenant, asked.sender, call.caller().key_id)

@@ -37,10 +37,16 @@ class Making:
 
 @dataclass(frozen=True, slots=True)
 class Remade:
-    """What became of desks and tokens: ``added`` have empty ledgers yet, ``removed`` sessions that still stand."""
+    """What became of desks and tokens.
+
+    ``renamed``, which are among ``added``, go on with ledger and sessions of one that was removed; the others' ledgers
+    are empty yet. ``ended`` are the removed ones whose sessions nobody uses any more.
+    """
 
     added: tuple[Desk, ...]
     removed: tuple[Desk, ...]
+    renamed: tuple[Desk, ...]
+    ended: tuple[Desk, ...]
     tokens_added: tuple[Tokens, ...]
     tokens_removed: tuple[Tokens, ...]
 
@@ -93,12 +99,24 @@ class Workshop:
             del self.desks[desk.spec.name]
         for desk in self.desks.values():
             making.makers[desk.spec.configured].remake(desk, before.makers[desk.spec.configured])
-        added = [maker.desk() for name, maker in making.makers.items() if name not in stay]
+        # Exchange counts by address: under another name it is the same mailbox.
+        former = {desk.spec.address: desk for desk in removed if isinstance(desk.sessions, Pool) and not desk.umbrella}
+        added, renamed, ended = [], [], list(removed)
+        for maker in (maker for name, maker in making.makers.items() if name not in stay):
+            desk = maker.desk()
+            if (old := former.pop(desk.spec.address, None)) is not None:
+                desk.sessions, desk.ledger = old.sessions, old.ledger
+                maker.remake(desk, before.makers[old.spec.name])
+                renamed.append(desk)
+                ended.remove(old)
+            added.append(desk)
         self.desks.update((desk.spec.name, desk) for desk in added)
         self.desks.factories = {name: maker.desk_as for name, maker in making.makers.items() if maker.is_wildcard}
         return Remade(
             tuple(added),
             tuple(removed),
+            tuple(renamed),
+            tuple(ended),
             tuple(each for way, each in making.tokens.items() if way not in before.tokens),
             tuple(each for way, each in before.tokens.items() if way not in making.tokens),
         )

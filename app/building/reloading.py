@@ -1,8 +1,9 @@
 """Reads the configuration again, on SIGHUP and when a file of it changes, and lets the running service go on with it.
 
-All or nothing: a configuration with any fault changes nothing, and the old one stays in force. A good one is adopted in
-one turn of the loop: senders, keys, limits, mailboxes, replies and schedules, all at once. Sessions of a mailbox that
-has not changed stay warm; a changed credential releases a parked one. What only a start can change the log names.
+All or nothing: a configuration with any fault changes nothing, and the old one stays in force; it is read again from
+time to time, since what it lacks may come by a file that is not known yet. A good one is adopted in one turn of the
+loop: senders, keys, limits, mailboxes, replies and schedules, all at once. Sessions of a mailbox that has not changed
+stay warm; a changed credential releases a parked one. What only a start can change the log names.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Protocol
 
 from app.building.desks import Making, Remade, Workshop
 from app.delivery.doorkeeper import Doorkeeper
+from app.delivery.expiries import Expiries
 from app.delivery.recovery import Recovery
 from app.kit.clock import Clock
 from app.kit.log import get_logger
@@ -26,6 +28,8 @@ from app.signin.tokens import Tokens
 _log = get_logger("reload")
 
 _LOOK_SECONDS = 2.0
+# How long a configuration that was refused is left alone.
+_AGAIN_SECONDS = 30.0
 _GOODBYE_SECONDS = 10.0
 # Settings that only a start can change.
 _FIXED = (
@@ -100,8 +104,10 @@ class Reloader:
         token_loops: TokenLoops,
         metrics: Metrics,
         clock: Clock,
+        expiries: Expiries,
+        asked: asyncio.Event,
     ) -> None:
-        """Watch ``config`` and what ``settings`` name; ``load`` reads it all again."""
+        """Watch ``config`` and what ``settings`` name; ``load`` reads it all again, and does when ``asked`` is set."""
         self._config = config
         self._load = load
         self._settings = settings
@@ -112,23 +118,28 @@ class Reloader:
         self._token_loops = token_loops
         self._metrics = metrics
         self._clock = clock
-        self._asked = asyncio.Event()
+        self._expiries = expiries
+        self._asked = asked
+        self._faults: list[str] | None = None  # why the last one was refused
+        self._refused_at = 0.0
         self._goodbyes: set[asyncio.Task[None]] = set()
-
-    def ask(self) -> None:
-        """Read it again now (SIGHUP)."""
-        self._asked.set()
 
     async def run(self) -> None:
         """Watch until cancelled; a file that is still being written is read once it stands still."""
-        read = seen = self._look()
+        read = self._look()
+        seen = dict(read)
         while True:
             is_asked = await self._clock.wait(self._asked, _LOOK_SECONDS)
             self._asked.clear()
             before, seen = seen, self._look()
-            if is_asked or (seen != read and seen == before):
-                read = seen
+            read = {**seen, **read}  # a file that was not named before counts as read
+            is_changed = any(read[path] != signature for path, signature in seen.items())
+            if is_asked or (is_changed and seen == before) or self._is_time_again():
+                read |= seen
                 await self.reload()
+
+    def _is_time_again(self) -> bool:
+        return self._faults is not None and self._clock.boot() - self._refused_at >= _AGAIN_SECONDS
 
     async def reload(self) -> bool:
         """Read it again and go on with it, or tell why not; whether it is in force."""
@@ -144,8 +155,10 @@ class Reloader:
             self._refused([str(problem)])
             return False
         remade = self._adopted(settings, plans, making)
-        self._recovery.rebuild(rows)
+        known = {desk.spec.name for desk in remade.renamed}
+        self._recovery.rebuild(row for row in rows if row.mailbox not in known)
         await self._settle(remade)
+        self._faults = None
         self._metrics.config_reload_success.set(1)
         return True
 
@@ -170,7 +183,10 @@ class Reloader:
         await asyncio.gather(*(source.inspect() for source in remade.tokens_added))
         self._token_loops.start(remade.tokens_added)
         await self._token_loops.stop(remade.tokens_removed)
+        self._expiries.look()
         for desk in remade.removed:
+            self._metrics.forget_mailbox(desk.spec.name)
+        for desk in remade.ended:
             goodbye = asyncio.create_task(desk.sessions.close(_GOODBYE_SECONDS), name=f"smtp.close.{desk.spec.name}")
             self._goodbyes.add(goodbye)
             goodbye.add_done_callback(self._goodbyes.discard)
@@ -181,18 +197,22 @@ class Reloader:
 
     def _refused(self, faults: list[str]) -> None:
         self._metrics.config_reload_success.set(0)
-        _log.error("configuration refused; the old one stays in force", faults=faults)
+        self._refused_at = self._clock.boot()
+        if faults != self._faults:
+            self._faults = faults
+            _log.error("configuration refused; the old one stays in force", faults=faults)
 
-    def _look(self) -> tuple[tuple[int, int, int] | None, ...]:
-        return tuple(_signature(path) for path in watched_files(self._config, self._settings))
+    def _look(self) -> dict[Path, tuple[int, ...] | None]:
+        return {path: _signature(path) for path in watched_files(self._config, self._settings)}
 
 
-def _signature(path: Path) -> tuple[int, int, int] | None:
+def _signature(path: Path) -> tuple[int, ...] | None:
     try:
         found = path.stat()
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
+    # The time of the last change of the file's rights too: one that could not be read may be readable now.
+    return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino
 
 
 def _value(settings: Settings, name: str) -> object:

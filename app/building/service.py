@@ -206,8 +206,10 @@ async def _finished(store: SqliteStore, bells: Bells, state: State, message: str
             async with asyncio.timeout(seconds):
                 while await store.work(message) not in (Work.DONE, Work.HELD):
                     rung = asyncio.create_task(bell.wait())
-                    await asyncio.wait({rung, closed}, return_when=asyncio.FIRST_COMPLETED)
-                    rung.cancel()
+                    try:
+                        await asyncio.wait({rung, closed}, return_when=asyncio.FIRST_COMPLETED)
+                    finally:
+                        rung.cancel()  # also when the time is over or the caller has gone
                     if closed.done():
                         return False
                 return True

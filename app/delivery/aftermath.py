@@ -50,7 +50,9 @@ class Aftermath:
     def _concerned(self, desk: Desk, verdict: Verdict) -> list[Desk]:
         if verdict.scope is not Scope.CONNECTION:
             return [desk]
-        return [each for each in self._desks.values() if each.spec.connection == desk.spec.connection]
+        mine = [each for each in self._desks.values() if each.spec.connection == desk.spec.connection]
+        # A wildcard that stands still keeps all of its mailboxes from working, those too that it has not met yet.
+        return [each for each in mine if each.umbrella is None] if verdict.effect is Effect.PARK else mine
 
     async def _affect(self, desk: Desk, verdict: Verdict, now: datetime, boot: float) -> None:
         wait = verdict.retry_after

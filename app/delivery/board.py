@@ -114,6 +114,12 @@ class Board:
         """Return the first instant after ``now`` at which a lane becomes due."""
         return min((lane.next_due for lane in self if lane.next_due is not None and lane.next_due > now), default=None)
 
+    def due_senders(self, now: datetime) -> Iterator[str]:
+        """Yield every From of which something is due."""
+        for sender_key, lanes in self._senders.items():
+            if any(lane.is_due(now) for lane in lanes.values()):
+                yield sender_key
+
     def turns(
         self,
         priority: Priority,

@@ -194,6 +194,10 @@ class Breaker:
         if any(verdict.outcome is Outcome.SENT for verdict in judged.recipients):
             row = succeeded(row, now)
             self._accused.pop((pair, claim.mailbox), None)
+        if not judged.effects:
+            # Most attempts: nothing was refused of which more would have to be known.
+            kept = self._kept(before, row, now)
+            return Ruling(judged, None if kept is None else SenderChange(kept))
         strikes = {each.family: each for each in judged.effects if each.effect is Effect.STRIKE and each.family}
         forgiven = SEND_AS in strikes and forgives(row, claim.tries, now)
         for verdict in strikes.values():
@@ -219,7 +223,8 @@ class Breaker:
         pair = (row.tenant, row.sender_key)
         saved = self._saved_success.get(pair)
         is_news = saved is None or abs(now - saved) >= _SUCCESS_GRAIN
-        if replace(row, last_success_at=before.last_success_at) == before and not (row.last_success_at and is_news):
+        known = (before.is_proven, before.strikes, before.held)
+        if (row.is_proven, row.strikes, row.held) == known and not (row.last_success_at and is_news):
             self.put(row)
             return None
         row = replace(row, revision=row.revision + 1)

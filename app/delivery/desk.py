@@ -95,6 +95,7 @@ class Desk:
         self.seconds_each = 0.5  # how long a transaction takes, as a moving average
         self._failures = 0
         self._opened_at_failure = 0
+        self._opened_at_doubt: int | None = None
         self._narrowed: list[float] = []  # until when each narrowing lasts
 
     def __repr__(self) -> str:
@@ -140,7 +141,7 @@ class Desk:
     def free_sessions(self, now: float, priority: Priority) -> int:
         """Return how many more workers a class may have; one session of several is kept for urgent mail."""
         limit = self.session_limit(now)
-        if self.trouble:
+        if self.trouble or self._is_doubted():
             limit = max(1, self.sessions.open)  # one knocks until the door opens; those inside go on
         elif self.urgent_granted and limit > 1 and priority is not Priority.URGENT:
             limit -= 1
@@ -156,10 +157,11 @@ class Desk:
 
     # -- what happens to it
 
-    def reconfigure(self, spec: MailboxSpec, budget: Budget) -> None:
+    def reconfigure(self, spec: MailboxSpec, budget: Budget, now: float) -> None:
         """Go on with another configuration of the same mailbox; what was used of its windows stays used."""
         self.spec = spec
-        self.ledger.budget = budget
+        self.ledger.go_on_with(budget)
+        self.widen(now)
 
     def lent(self) -> None:
         """Keep that a session was lent; a newly opened one ends the trouble of the connection."""
@@ -188,8 +190,17 @@ class Desk:
         return self.workers > 0 or self.sessions.open > 0
 
     def is_proven(self, now: float) -> bool:
-        """Whether a sign-in has succeeded since the start, or mail went within the day."""
+        """Whether a sign-in has succeeded since the start (or the last doubt), or mail went within the day."""
+        if self._opened_at_doubt is not None:
+            return not self._is_doubted()
         return self.sessions.opened > 0 or self.ledger.day_used(now) > 0
+
+    def doubt(self) -> None:
+        """Trust no earlier success any more: the next sign-in may be refused."""
+        self._opened_at_doubt = self.sessions.opened
+
+    def _is_doubted(self) -> bool:
+        return self._opened_at_doubt is not None and self.sessions.opened <= self._opened_at_doubt
 
     def is_forgettable(self, now: float) -> bool:
         """Whether nothing would be lost with it: a wildcard's mailbox that owes no window and is not parked."""
@@ -197,8 +208,9 @@ class Desk:
         return is_idle and not self.ledger.minute_used(now) and not self.ledger.day_used(now)
 
     def rest(self) -> None:
-        """Close its idle sessions to make way for others; ``widen`` lets it open some again."""
-        self.sessions.limit = 0
+        """Close its idle sessions to make way for others."""
+        limit, self.sessions.limit = self.sessions.limit, 0
+        self.sessions.limit = limit
 
     def took(self, seconds: float, now: float) -> None:
         """Keep how long a transaction took."""
@@ -211,7 +223,7 @@ class Desk:
         self.sessions.limit = self.session_limit(now)
 
     def widen(self, now: float) -> None:
-        """Take sessions back whose narrowing has passed."""
+        """Use as many sessions as it may now: some more where a narrowing has passed."""
         limit = self.session_limit(now)
         if self.sessions.limit != limit:
             self.sessions.limit = limit

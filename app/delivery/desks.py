@@ -32,6 +32,7 @@ class Desks(dict[str, Desk]):
         super().__init__((desk.spec.name, desk) for desk in named)
         self._boot = boot
         self.factories: Mapping[str, Factory] = factories or {}
+        self._tidy_at = _REMEMBERED
 
     def of_cover(self, cover: Cover, sender_key: str) -> Desk | None:
         """Return the mailbox by which a cover carries a From; None: it is not one of this process."""
@@ -46,6 +47,8 @@ class Desks(dict[str, Desk]):
         wildcard, slash, sender_key = name.partition("/")
         if known is not None or not slash or wildcard not in self.factories:
             return known
+        if sender_key.rpartition("@")[2] != self[wildcard].spec.address.rpartition("@")[2]:
+            return None  # the wildcard has another domain now
         return self._made(wildcard, sender_key)
 
     def make_room(self, desk: Desk) -> bool:
@@ -60,12 +63,18 @@ class Desks(dict[str, Desk]):
             min(idle, key=lambda each: each.last_used).rest()
         return False
 
+    def tidy(self) -> None:
+        """Forget what need not be remembered, if that has become much; to be called while nobody holds an idle desk."""
+        if len(self) < self._tidy_at:
+            return
+        for name in [name for name, desk in self.items() if desk.is_forgettable(self._boot())]:
+            del self[name]
+        self._tidy_at = max(_REMEMBERED, 2 * len(self))
+
     def _made(self, wildcard: str, sender_key: str) -> Desk:
-        if len(self) >= _REMEMBERED:
-            for name in [name for name, desk in self.items() if desk.is_forgettable(self._boot())]:
-                del self[name]
         umbrella = self[wildcard]
         address = parse_address(sender_key)
         desk = self.factories[wildcard](umbrella, f"{wildcard}/{sender_key}", address.given)
+        desk.external_full_until = umbrella.external_full_until
         self[desk.spec.name] = desk
         return desk

@@ -56,16 +56,24 @@ class Doorkeeper:
                 await self.resume(desk, "its credential has changed")
         self._wake()
 
+    def begins(self, desk: Desk) -> None:
+        """Keep that somebody seeks a session of a mailbox."""
+        self._proving.begins(desk)
+
     async def refused(self, desk: Desk, refusal: SignInRefused) -> None:
         """Let those stand still whom a refused sign-in concerns; once, however many waited for that sign-in."""
         if not self._is_news(desk, refusal):
             return
         if refusal.reply is None:
             for each in list(self._desks.values()):
-                if each.spec.connection == desk.spec.connection and each.umbrella is None:
+                concerned = each.spec.connection == desk.spec.connection and each.umbrella is None
+                # One that stands still already keeps its own reason, which a good token need not remove.
+                if concerned and (each is desk or each.parked is None):
                     await self._parking.park_by_refusal(each, refusal)
         elif desk.umbrella is not None:
-            self._proving.refused(desk, self._clock.boot(), refusal.refusals)
+            # All who waited for this sign-in are told of it; the server refused it once.
+            times, refusal.refusals = refusal.refusals, 0
+            self._proving.refused(desk, self._clock.boot(), times)
             await self._parking.park_by_refusal(desk, refusal, held_for=HELD_FOR)
         else:
             await self._parking.park_by_refusal(desk, refusal)
@@ -84,8 +92,11 @@ class Doorkeeper:
 
     async def resume(self, desk: Desk, by: str) -> None:
         """Let a mailbox work again, and be tried at once; ``by`` says for the log why."""
-        self._reporter.resumed(desk, by)
         desk.spec.source.reset()
+        await self._let_go(desk, by)
+
+    async def _let_go(self, desk: Desk, by: str) -> None:
+        self._reporter.resumed(desk, by)
         await self._parking.release(desk)
         desk.connected()
         self._wake()
@@ -95,7 +106,8 @@ class Doorkeeper:
         if desk.parked is None:
             return False
         if self._parking.is_over(desk):
-            await self.resume(desk, "its time is over")
+            # Nothing new is known of the token endpoint: what it asked for (Retry-After) goes on.
+            await self._let_go(desk, "its time is over")
         elif self._is_time_to_look(desk) and await self._parking.has_changed(desk):
             await self.resume(desk, "its credential has changed")
         return self._parking.wants_probe(desk)
@@ -118,4 +130,5 @@ class Doorkeeper:
             self.failed(desk, trouble)
             self._parking.postpone(desk, _PROBE_AGAIN)
         else:
-            await self.resume(desk, "a sign-in succeeded")
+            if self._parking.wants_probe(desk):  # not if an operator has parked it meanwhile
+                await self.resume(desk, "a sign-in succeeded")

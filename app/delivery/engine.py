@@ -22,6 +22,7 @@ from app.delivery.gates import Gates
 from app.delivery.parking import Parking
 from app.delivery.recovery import Recovery
 from app.delivery.reporter import Reporter
+from app.delivery.rounds import Rounds
 from app.delivery.routes import Turns
 from app.delivery.senders import Senders
 from app.delivery.timekeeper import Timekeeper
@@ -40,6 +41,8 @@ _LIFE_SIGN_SECONDS = 15.0
 _STALLED_SECONDS = 60.0
 # How long a wildcard's mailbox waits for another one's sessions to make way.
 _CROWDED_SECONDS = 1.0
+# How long senders wait whose turn a pass did not reach.
+_NEXT_ROUND_SECONDS = 0.1
 
 
 class Engine:
@@ -53,6 +56,7 @@ class Engine:
         board: Board,
         turns: Turns,
         gates: Gates,
+        rounds: Rounds,
         courier: Courier,
         parking: Parking,
         doorkeeper: Doorkeeper,
@@ -69,6 +73,7 @@ class Engine:
         self.board = board
         self._turns = turns
         self._gates = gates
+        self._rounds = rounds
         self._courier = courier
         self._parking = parking
         self._doorkeeper = doorkeeper
@@ -92,7 +97,6 @@ class Engine:
 
     def note(self, key: LaneKey, tenant: str, sender_key: str, due: datetime) -> None:
         """Note that a message waits: just accepted, released, retried or rescheduled."""
-        self._turns.prepare(sender_key)
         self.board.note(key, tenant, sender_key, due)
         self._wake.set()
 
@@ -134,7 +138,6 @@ class Engine:
         opened = await self._recovery.run()
         lanes = await self._waiting()
         for state in lanes:
-            self._turns.prepare(state.sender_key)
             self.board.note(state.key, state.tenant, state.sender_key, state.next_due, more=state.waiting)
         self._reporter.recovered(opened, sum(state.waiting for state in lanes))
 
@@ -183,9 +186,10 @@ class Engine:
         due = self.board.next_due(now)
         pause = _LIFE_SIGN_SECONDS if due is None else min(_LIFE_SIGN_SECONDS, (due - now).total_seconds())
         pause = min(pause, self._gates.opens_in(boot))
-        for desk in sorted(self.desks.values(), key=lambda each: -each.ledger.free_share(boot)):
+        desks, is_all = self._rounds.next(now)
+        for desk in sorted(desks, key=lambda each: -each.ledger.free_share(boot)):
             pause = min(pause, self._staff(desk, now, boot))
-        return max(0.001, pause)
+        return max(0.001, pause if is_all else min(pause, _NEXT_ROUND_SECONDS))
 
     def _staff(self, desk: Desk, now: datetime, boot: float) -> float:
         """Start as many workers at a desk as have something to do; return when to look at it again."""
@@ -276,6 +280,7 @@ class Engine:
     def _start_worker(self, desk: Desk) -> None:
         desk.workers += 1
         desk.seeking += 1
+        self._doorkeeper.begins(desk)
         self._track(self._work(desk), f"delivery.{desk.spec.name}")
 
     def _track(self, work: Coroutine[Any, Any, None], name: str) -> None:

@@ -27,12 +27,20 @@ class Expiries:
     async def run(self) -> None:
         """Watch until cancelled."""
         while True:
-            for desk in [each for each in self._desks.values() if each.umbrella is None]:
+            for desk in self._configured():
                 await desk.spec.source.inspect()
-                self._look(desk)
+                self._tell(desk)
             await self._clock.sleep(_HOUR)
 
-    def _look(self, desk: Desk) -> None:
+    def look(self) -> None:
+        """Tell of what the credentials are known to be now: the configuration has changed."""
+        for desk in self._configured():
+            self._tell(desk)
+
+    def _configured(self) -> list[Desk]:
+        return [each for each in self._desks.values() if each.umbrella is None]
+
+    def _tell(self, desk: Desk) -> None:
         now = self._clock.now()
         for expiry in desk.spec.source.expiries:
             self._reporter.credential_ends(desk, expiry.kind, expiry.seconds_left(now))

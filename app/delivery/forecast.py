@@ -87,17 +87,16 @@ class Forecaster:
         if row is None:
             return Outlook(now)
         send_at = max(now, row.until) if row.until else None
-        if row is desk.parked and desk.umbrella is not None:
+        if row is desk.parked and desk.umbrella is not None and row.until is not None:
             return Outlook(send_at, "sender-held", f"nobody may sign in as {desk.spec.address}: {row.cause}", row.until)
-        return Outlook(
-            send_at, "mailbox-parked", f"the mailbox {desk.spec.configured} is parked: {row.cause}", row.until
-        )
+        name = desk.spec.name if row is desk.parked else desk.spec.configured
+        return Outlook(send_at, "mailbox-parked", f"the mailbox {name} is parked: {row.cause}", row.until)
 
     def _turn(self, desks: list[Desk], mine: Crowd, crowds: list[Crowd], now: datetime, boot: float) -> Outlook:
         """Return when the message behind ``mine`` goes through one of these desks, and what limits it."""
         near = [desk for desk in desks if desk.is_available()] or desks
         ahead = ahead_of(mine, crowds)  # before the rehearsal, which uses the crowds up
-        days = [(self._day_wait(desk, mine.priority, ahead, len(near), boot), desk) for desk in near]
+        days = [(self._day_wait(desk, mine, ahead, len(near), boot), desk) for desk in near]
         day, fullest = min(days, key=lambda each: each[0])
         troubled = min(near, key=lambda desk: desk.blocked_for(boot))
         twins = [_twin(desk, boot) for desk in near]
@@ -118,9 +117,11 @@ class Forecaster:
         return Outlook(now + timedelta(seconds=wait + each / 2), code, text, until)
 
     @staticmethod
-    def _day_wait(desk: Desk, priority: Priority, ahead: list[tuple[Crowd, int]], desks: int, boot: float) -> float:
-        recipients = sum(count * desk.ledger.usual_size(crowd.tenant, crowd.priority) for crowd, count in ahead)
-        return desk.ledger.day_turn(boot, priority, recipients / desks)
+    def _day_wait(desk: Desk, mine: Crowd, ahead: list[tuple[Crowd, int]], desks: int, boot: float) -> float:
+        """Return in how many seconds the day has room for a whole message of the usual size."""
+        ledger = desk.ledger
+        before = sum(count * ledger.usual_size(crowd.tenant, crowd.priority) for crowd, count in ahead) / desks
+        return ledger.day_turn(boot, mine.priority, before + ledger.usual_size(mine.tenant, mine.priority) - 1)
 
     def _crowds(
         self,

@@ -161,6 +161,13 @@ class Ledger:
 
     # -- moves
 
+    def go_on_with(self, budget: Budget) -> None:
+        """Take other limits; what was used stays used, even where it had no limit then."""
+        self.budget = budget
+        while budget.per_minute and self._unlimited:
+            leaves, tenant = self._unlimited.popleft()
+            self._minute.occupy(Place.BURST, leaves - MINUTE, tenant)
+
     def begin(
         self, now: float, tenant: str, recipients: int, priority: Priority = Priority.NORMAL, reserve: int = 0
     ) -> Slot:
@@ -201,8 +208,11 @@ class Ledger:
             return
         self._running.discard(slot)
         self._day_running -= slot.recipients
+        at = now if replied else now + NO_REPLY_SECONDS
         if slot.place is not None:
-            self._minute.end(slot.place, now if replied else now + NO_REPLY_SECONDS, slot.tenant)
+            self._minute.end(slot.place, at, slot.tenant)
+        elif self.budget.per_minute:  # there was no limit when it began
+            self._minute.occupy(Place.BURST, at, slot.tenant)
         else:
             self._unlimited.append((now + MINUTE, slot.tenant))
         self.charge(now, charged)

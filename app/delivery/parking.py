@@ -85,6 +85,8 @@ class Parking:
     async def _keep(self, desk: Desk, verdict: SignInVerdict, until: datetime | None = None) -> None:
         now = self._clock.now()
         before = desk.parked
+        if before is not None and before.reason == BY_OPERATOR and verdict.reason != BY_OPERATOR:
+            return  # an operator's word stands until an operator takes it back
         done = before.probes + 1 if before and before.probe_at and before.probe_at <= now else 0
         row = ParkedRow(
             mailbox=desk.spec.name,
@@ -124,7 +126,7 @@ class Parking:
 
     async def move(self, desks: Iterable[Desk], by: timedelta) -> None:
         """Move what parked mailboxes wait for with a wall clock that has jumped."""
-        for desk in desks:
+        for desk in list(desks):
             row = desk.parked
             if row is not None and (row.until or row.probe_at):
                 until, probe_at = (at + by if at else None for at in (row.until, row.probe_at))

@@ -94,6 +94,7 @@ class Reporter:
     def parked(self, desk: Desk, row: ParkedRow) -> None:
         """Tell that a mailbox stands still."""
         if desk.umbrella is None:
+            self._metrics.mailbox_parked.forget_all(desk.spec.name)  # it may stand still for another reason now
             self._metrics.mailbox_parked(desk.spec.name, row.reason).set(1)
         _log.error(
             "mailbox parked",

@@ -98,10 +98,6 @@ class Turns:
 
         return list(self._board.turns(priority, now, used, is_open, desk.spec.sender_key))
 
-    def prepare(self, sender_key: str) -> None:
-        """Make sure that the mailbox is there which a wildcard signs in as for a From."""
-        self._routes.levels(sender_key)
-
     def next(self, desk: Desk, now: datetime, boot: float) -> Lane | None:
         """Return the lane whose message goes next at a desk, if its ledger lets one go."""
         for priority in Priority:

@@ -34,7 +34,9 @@ def suspected(row: SenderRow, now: datetime) -> frozenset[str]:
 
 def succeeded(row: SenderRow, now: datetime) -> SenderRow:
     """Return a sender after a 250: it may send. That other addresses do not exist, a success does not disprove."""
-    strikes = {family: each for family, each in row.strikes.items() if family not in HOLDING}
+    strikes = row.strikes
+    if strikes:
+        strikes = {family: each for family, each in strikes.items() if family not in HOLDING}
     return replace(row, is_proven=True, last_success_at=now, strikes=strikes)
 
 

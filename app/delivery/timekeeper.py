@@ -89,8 +89,16 @@ class Timekeeper:
         if jump is not None:
             moved = await self._store.move_due(jump.after, jump.by)
             self._reporter.clock_jumped(jump.by, moved)
+            self._kept_at = -math.inf
+        self._last = now
         if jump is not None or must_keep:
+            await self._keep(now)
+        return jump.by if jump else None
+
+    async def _keep(self, now: ClockSeen) -> None:
+        """Keep how the clocks stand; a store that refuses is asked at the next look: what has moved, has moved."""
+        try:
             await self._store.see_clock(now)
             self._kept_at = now.boot
-        self._last = now
-        return jump.by if jump else None
+        except StoreError as problem:
+            self._reporter.store_trouble(problem)

@@ -40,6 +40,11 @@ class Kept(Generic[_Figure]):
         if self._children.pop(labels, None) is not None:
             self._parent.remove(*labels)
 
+    def forget_all(self, first: str) -> None:
+        """Stop telling every child whose first label has this value."""
+        for labels in [each for each in self._children if each[0] == first]:
+            self.forget(*labels)
+
 
 class Metrics:
     """All figures of the service; the label names stand beside each."""
@@ -116,3 +121,8 @@ class Metrics:
         self.config_reload_success = gauge("config_reload_success", "1 if the configuration file in use is the latest.")
         self.config_reload_success.set(1)
         gauge("build_info", "The version that runs.", "version").labels(version).set(1)
+
+    def forget_mailbox(self, name: str) -> None:
+        """Stop telling how a mailbox stands that is configured no longer; what was counted of it stays."""
+        for figure in (self.mailbox_parked, self.mailbox_sessions, self.mailbox_window_used, self.credential_expiry):
+            figure.forget_all(name)

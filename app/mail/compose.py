@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
 from app.mail import headers, mime
@@ -32,6 +33,8 @@ ORIGINAL_TO: Final = "X-Postroom-Original-To"
 _BOUNDARY: Final = re.compile(r"[0-9A-Za-z'()+_,./:=?-]{1,60}")
 _DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_SECOND: Final = timedelta(seconds=1)
 _DATE_OCTETS: Final = len("Date: Wed, 25 Nov 2026 10:00:00 +0000\r\n")
 _CHARACTERS: Final = {
     CONTROL: "must not contain control characters",
@@ -43,7 +46,13 @@ def date_line(when: datetime) -> bytes:
     """Return the Date line of an aware instant, in UTC (RFC 5322 §3.6.1); always of the same length."""
     if when.tzinfo is None:
         raise ValueError("the instant of a Date line must be aware")
-    at = when.astimezone(UTC)
+    return _date_line((when - _EPOCH) // _SECOND)
+
+
+@lru_cache(maxsize=64)
+def _date_line(second: int) -> bytes:
+    """Return the line of a second since 1970: what is taken in or sent together shares it."""
+    at = _EPOCH + second * _SECOND
     day, month = _DAYS[at.weekday()], _MONTHS[at.month - 1]
     return f"Date: {day}, {at.day:02} {month} {at.year:04} {at:%H:%M:%S} +0000\r\n".encode()
 

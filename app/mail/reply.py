@@ -61,6 +61,9 @@ def reply_of(code: int, lines: Sequence[str], phase: Phase) -> Reply:
     """
     match = _ENHANCED.match(lines[0]) if lines else None
     enhanced = match.group(1) if match else None
+    if len(lines) == 1:
+        # Nearly every reply; four of a transaction.
+        return Reply(code, enhanced, lines[0][match.end() if match else 0 :].strip(), phase)
     words = []
     for line in lines:
         repeated = _ENHANCED.match(line) if enhanced else None

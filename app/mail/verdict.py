@@ -247,11 +247,12 @@ def _shared(verdict: Verdict, accepted: int) -> Verdict:
 def _sum_up(verdicts: tuple[Verdict, ...]) -> Judged:
     outcome, weight = _outcome_of({verdict.outcome for verdict in verdicts})
     # Words explain better than silence, and of several replies the last.
-    telling = max(
-        verdicts,
-        key=lambda each: (each.outcome is weight, _PHASES.index(each.reply.phase) if each.reply else -1),
-        default=_NOT_TAKEN,
-    )
+    telling = verdicts[0] if verdicts else _NOT_TAKEN
+    if len(verdicts) > 1:
+        telling = max(
+            verdicts,
+            key=lambda each: (each.outcome is weight, _PHASES.index(each.reply.phase) if each.reply else -1),
+        )
     return Judged(verdicts, outcome, telling.scope, telling.reply, _effects_of(verdicts))
 
 

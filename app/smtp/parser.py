@@ -7,7 +7,7 @@ no longer understood, because guessing where a reply ends shifts every later rep
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 # Exchange writes single lines of 3 kB; RFC 5321 §4.5.3.1.5 asks for 512 octets.
 LIMIT = 8192
@@ -15,8 +15,7 @@ LIMIT = 8192
 _LINE = re.compile(rb"([2-5][0-9]{2})(?:([ -])([^\r]*))?", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
-class RawReply:
+class RawReply(NamedTuple):
     """A complete reply: its code, and its lines without code and separator."""
 
     code: int

@@ -136,6 +136,7 @@ def test_addresses_come_as_strings_and_objects_one_or_many(given: Any, expected:
         ({"scheduled_at": "2026-11-24T08:00:00"}, [("#/scheduled_at", "instant")]),
         ({"scheduled_at": "2026-11-24"}, [("#/scheduled_at", "instant")]),
         ({"scheduled_at": "2026-02-30T08:00:00Z"}, [("#/scheduled_at", "instant")]),
+        ({"scheduled_at": "2026-11-24T08:00:00+01:60"}, [("#/scheduled_at", "instant")]),
         ({"scheduled_at": "0001-01-01T00:00:00+23:59"}, [("#/scheduled_at", "instant")]),
         ({"scheduled_at": 1795600000}, [("#/scheduled_at", "string_type")]),
         ({"scheduled_at": "2026-12-23T10:00:01Z"}, [("#/scheduled_at", "horizon")]),

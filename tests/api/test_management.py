@@ -162,6 +162,19 @@ async def test_the_operators_door_stays_open_while_the_service_stops(client: htt
     assert (await client.get("/readyz")).text == "draining"
 
 
+async def test_what_operators_send_is_json_and_nothing_else(client: httpx.AsyncClient) -> None:
+    """415 for another type and for what is compressed, before anything is done."""
+    for path in ("/v1/queue/hold", "/v1/queue/cancel", "/v1/queue/release", "/v1/senders/release"):
+        for headers in (
+            {},
+            {"content-type": "text/plain"},
+            {"content-type": "application/json; charset=utf-16"},
+            {"content-type": "application/json", "content-encoding": "gzip"},
+        ):
+            answer = await client.post(path, content=b'{"tenant": "billing"}', headers=headers)
+            assert (answer.status_code, answer.json()["code"]) == (415, "unsupported-media-type"), (path, headers)
+
+
 async def test_what_is_not_there_is_a_problem_here_too(client: httpx.AsyncClient) -> None:
     """404, 405, 422."""
     assert (await client.get("/v1/messages")).json()["code"] == "not-found"

@@ -41,7 +41,10 @@ async def test_a_202_is_on_disk_when_it_is_told(world: World) -> None:
 async def test_the_type_of_the_body_must_be_one_that_is_taken(world: World) -> None:
     """JSON in UTF-8, or form data."""
     async with world.client() as client:
-        for taken in ("application/json", "Application/JSON; charset=UTF-8", 'application/json;charset="utf-8"'):
+        for taken in (
+            *("application/json", "Application/JSON; charset=UTF-8", 'application/json;charset="utf-8"'),
+            *("application/json;", "application/json; charset=utf8", "application/json ; ; charset=utf-8 ;"),
+        ):
             response = await client.post("/v1/messages", content=b"{", headers={"content-type": taken})
             assert response.json()["code"] == "malformed-json"
         for refused in (
@@ -50,7 +53,9 @@ async def test_the_type_of_the_body_must_be_one_that_is_taken(world: World) -> N
             "application/json; charset=latin-1",
             "application/x-www-form-urlencoded",
             "application/jsonx",
+            "application/json, application/json",
             "multipart/mixed",
+            "multipart/form-database; boundary=x",
         ):
             response = await client.post("/v1/messages", content=b"{}", headers={"content-type": refused})
             assert (response.status_code, response.json()["code"]) == (415, "unsupported-media-type")
@@ -114,6 +119,17 @@ async def test_a_key_with_another_body_is_refused(world: World) -> None:
         other = await client.post("/v1/messages", json={**HELLO, "subject": "x"}, headers={"idempotency-key": "k1"})
     assert (other.status_code, other.json()["code"]) == (422, "idempotency-key-reused")
     assert await world.stored() == 1
+
+
+async def test_a_rehearsal_does_not_keep_the_real_message_back(world: World) -> None:
+    """What a test key did under an Idempotency-Key is no answer to a live one, and the other way round."""
+    statuses = []
+    for key in (world.test_key, world.key, world.test_key, world.key):
+        async with world.client(key) as client:
+            told = await client.post("/v1/messages", json=HELLO, headers={"idempotency-key": "k1"})
+        statuses.append((told.json()["status"], told.headers.get("idempotent-replayed")))
+    assert statuses == [("sent", None), ("queued", None), ("sent", "true"), ("queued", "true")]
+    assert await world.stored() == 2
 
 
 async def test_keys_of_two_tenants_are_apart(world: World) -> None:

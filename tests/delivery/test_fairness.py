@@ -12,7 +12,7 @@ from tests.support.town import Tenant, Town, open_town
 
 
 async def prove(town: Town, *tenants: str) -> None:
-    """Let each tenant's sender succeed once (one that never has gets one message through at a time), and a minute pass."""
+    """Let each tenant's sender succeed once, and a minute pass: of one that never has, one message goes at a time."""
     posted = [await town.post(tenant) for tenant in tenants]
     await town.until(lambda: all(each.subject in town.handed_over() for each in posted))
     await asyncio.sleep(61)
@@ -21,7 +21,9 @@ async def prove(town: Town, *tenants: str) -> None:
 def waits(town: Town, prefix: str) -> list[float]:
     """Return how long after its 202 each message was handed over that has been, by the start of its subject."""
     done = town.handed_over()
-    return [done[each.subject] - each.at for each in town.posted if each.subject.startswith(prefix) and each.subject in done]
+    return [
+        done[each.subject] - each.at for each in town.posted if each.subject.startswith(prefix) and each.subject in done
+    ]
 
 
 def test_an_hours_flood_of_one_tenant_delays_no_message_of_another_by_ten_seconds() -> None:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from app.delivery.ledger import Budget, Ledger
+from app.delivery.rehearsal import Crowd, Pace, Twin, turn_at
 from app.mail.message import Priority
 from app.queue.rows import LedgerRow
 
@@ -183,7 +184,10 @@ def test_tenants_are_told_apart_in_the_running_minute():
 @pytest.mark.parametrize("ahead", [0, 10, 25, 35, 90, 299])
 def test_the_forecast_agrees_with_what_the_ledger_then_does(ahead: int):
     began = run(Ledger(EXCHANGE), ahead + 1, took=0.3)
-    foretold = Ledger(EXCHANGE).opening(1000.0, Priority.NORMAL, ahead)
+    ledger = Ledger(EXCHANGE)
+    pace = Pace(ledger.rate(Priority.URGENT, 0), ledger.rate(Priority.NORMAL, 0), 0.3, 0.1)
+    mine = Crowd("a", Priority.NORMAL, 1.0, ahead)
+    foretold = turn_at(mine, [mine], [Twin(*ledger.rehearse(1000.0, 0.3), pace, 1000.0)]) - 1000.0
     real = began[-1] - 1000.0
     assert abs(foretold - real) <= max(5.0, 0.2 * real)
 
@@ -207,3 +211,15 @@ def test_random_loads_never_exceed_any_window():
         for start in begun:
             # The server may count at any instant between first byte and last reply: take the worst for it.
             assert sum(first <= start + 60 and last >= start for first, last in spans) <= ledger.budget.per_minute
+
+
+def test_what_went_without_a_limit_counts_when_there_is_one_again() -> None:
+    ledger = Ledger(Budget(0, 0))
+    slots = [ledger.begin(100.0, "shop", 1) for _ in range(30)]
+    for slot in slots[:25]:
+        ledger.end(slot, 101.0, 1, replied=True)
+    ledger.go_on_with(Budget(30, 0))
+    for slot in slots[25:]:
+        ledger.end(slot, 102.0, 1, replied=True)
+    assert ledger.minute_used(103.0) == 30 and ledger.wait(103.0, Priority.NORMAL, 1) > 50
+    assert ledger.minute_used(170.0) == 0 and not ledger.used_by("shop", 170.0)

@@ -69,6 +69,8 @@ class Branch(House):
             token_loops=self.token_loops,
             metrics=service.metrics,
             clock=service.clock,
+            expiries=service.sending.expiries,
+            asked=asyncio.Event(),
         )
 
     async def crash(self) -> None:
@@ -79,6 +81,11 @@ class Branch(House):
         """Write another configuration and let it be read; whether it is in force."""
         self.file.write_text(edit(self.file.read_text()))
         return await self.reloader.reload()
+
+    @staticmethod
+    def app(**changes: Any) -> App:
+        """The app with changes."""
+        return replace(APP, **changes)
 
     def admit(self, *patterns: str) -> None:
         """Let tokens issued from now on admit to these mailboxes only; those issued before are good no more."""

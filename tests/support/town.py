@@ -7,15 +7,17 @@ Real settings, real store on disk, real intake, engine and doors; only the wire 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import random
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 from typing import Any
 
 import apsw
@@ -112,12 +114,14 @@ class Town:
         text = _HEAD.format(admin=self.keys["admin"], lifetime=lifetime, hop=hop)
         for account in accounts:
             name = account.address.partition("@")[0]
-            text += _MAILBOX.format(name=name, address=account.address, send_as=list(send_as), limits=limits)
+            text += _MAILBOX.format(
+                name=name, address=account.address, send_as=json.dumps(list(send_as)), limits=limits
+            )
         for each in tenants:
             text += _TENANT.format(
-                name=each.name, key=self.keys[each.name], share=each.share, priorities=list(each.priorities)
+                name=each.name, key=self.keys[each.name], share=each.share, priorities=json.dumps(each.priorities)
             )
-        (folder / "postroom.toml").write_text((text + extra).replace("'", '"'))
+        (folder / "postroom.toml").write_text(text + extra)
 
     # ------------------------------------------------------------ begin and end
 
@@ -284,12 +288,14 @@ async def open_town(
     hop: str = "",
     extra: str = "",
     limits: str = "",
+    files: Mapping[str, bytes] = MappingProxyType({}),
     level: str = "error",
 ) -> AsyncIterator[Town]:
     """Open a town whose relay may use ``accounts`` (one mailbox of that name each).
 
     ``hop``: more lines of the connection; with some the wire is real, and ``accounts`` are only configured. ``limits``
-    of each mailbox and ``extra`` tables are the configuration's. ``level``: from which on lines of the log are kept.
+    of each mailbox, ``extra`` tables and ``files`` beside it are the configuration's. ``level``: from which on lines of
+    the log are kept.
     """
     with swift_folder() as folder, kept_log(level) as lines:
         town = Town(
@@ -297,6 +303,8 @@ async def open_town(
             lifetime=lifetime, hop=hop, extra=extra, limits=limits,
         )  # fmt: skip
         town.log = lines
+        for name, octets in files.items():
+            (folder / name).write_bytes(octets)
         await town.open()
         try:
             yield town

@@ -230,7 +230,7 @@ async def test_unknown_things_are_problems_too(world: World) -> None:
             assert (response.status_code, response.json()["code"]) == (404, "not-found"), path
         response = await client.delete("/v1/messages")
         assert response.json()["code"] == "method-not-allowed"
-        assert response.headers["allow"] == "GET, POST"
+        assert response.headers["allow"] == "GET, HEAD, POST"
         response = await client.post("/readyz")
         assert response.json()["code"] == "method-not-allowed"
 

@@ -113,15 +113,20 @@ def most_refusals(account: Account) -> dict[str, int]:
             for family, times in account.refusals.items()}  # fmt: skip
 
 
+_HEAD = (
+    "day  messages  recipients  busiest 60 s by first byte, by dot, by both; by the clock's minutes  "
+    "busiest 24 h  at once  cut  refused"
+)
+
+
 def table(found: Sequence[Day]) -> str:
     """Return the figures for people."""
-    head = "day  messages  recipients  peak of 60 s by first byte / dot / occupied / clock  of 24 h  at once  refused, cut"
-    lines = [head]
+    lines = [_HEAD]
     for day in found:
-        refused = " ".join(f"{name}:{count}" for name, count in sorted(day.refused.items()))
-        minute = f"{day.minute_by_first_byte:>2} / {day.minute_by_dot:>2} / {day.minute_occupied:>2} / {day.minute_of_clock:>2}"
+        refused = " ".join(f"{name}:{count}" for name, count in sorted(day.refused.items())) or "-"
+        minute = f"{day.minute_by_first_byte}, {day.minute_by_dot}, {day.minute_occupied}; {day.minute_of_clock}"
         lines.append(
-            f"{day.number:>3}  {day.messages:>8}  {day.recipients:>10}  {minute:>50}  {day.recipients_in_24h:>7}  "
-            f"{day.at_once:>7}  {refused or '-'}, {day.cut}"
+            f"{day.number:>3}  {day.messages:>8}  {day.recipients:>10}  {minute:>67}  {day.recipients_in_24h:>12}  "
+            f"{day.at_once:>7}  {day.cut:>3}  {refused}"
         )
     return "\n".join(lines)
