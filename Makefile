@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
 
-.PHONY: run demo test interop image lint check bench crash format generated lock clean
+.PHONY: run demo test interop image lint check bench crash week format generated lock clean
 
 run: $(RUNTIME) ## start emulator and service, send one message, keep serving
 	@$(BIN)/python deploy/dev/demo.py --keep
@@ -39,6 +39,9 @@ bench: $(DEV) ## measure against the neighbours, as ratios (ARGS=--quick: one sh
 
 crash: $(DEV) ## kill it 500 times and restart it 20 times within two minutes, and count (ARGS="--kills 100")
 	$(BIN)/python deploy/dev/crash.py $(ARGS)
+
+week: $(DEV) ## live a week of one mailbox in moved time and print its figures
+	$(BIN)/python -m tests.week
 
 format: $(DEV)
 	$(BIN)/ruff check --fix-only .

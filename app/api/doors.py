@@ -12,7 +12,7 @@ from app.api.docs_page import docs_page
 from app.api.doctoring import Doctoring
 from app.api.first_aid import FirstAidRoutes
 from app.api.inside import Inside
-from app.api.limits import with_limits
+from app.api.limits import limits_told_by
 from app.api.mailboxes import Mailboxes
 from app.api.openapi import document
 from app.api.operations import OPERATIONS
@@ -55,7 +55,6 @@ def create_api(services: ApiServices) -> Guard:
         "retryMessage": acting.retry,
         "resolveMessage": acting.resolve,
     }
-    endpoints = {name: with_limits(endpoint, services.intake) for name, endpoint in endpoints.items()}
     for operation in OPERATIONS:
         methods = _READ if operation.method == "GET" else [operation.method]
         app.add_api_route(operation.path, endpoints[operation.id], methods=methods, name=operation.id)
@@ -74,6 +73,7 @@ def create_api(services: ApiServices) -> Guard:
         networks=services.networks,
         trusted=services.trusted_proxies,
         is_open=frozenset({OPENAPI_PATH}) if services.with_docs else frozenset(),
+        limits_of=limits_told_by(services.intake),
     )
     return Guard(app, gate, shortcuts={("POST", ROUTE): endpoints["sendMessage"]})
 

@@ -42,6 +42,11 @@ def _fault(error: Any) -> Fault:
     return Fault(pointer(error["loc"]), code, _WORDS.get(code) or error["msg"])
 
 
+def alone_in(document: Json) -> frozenset[str]:
+    """Return where rules look for the first address of a list that the document does not have: it gives one alone."""
+    return frozenset(f"/{name}/0" for name in ("to", "cc", "bcc") if not isinstance(document.get(name), list))
+
+
 def to_draft(message: MessageIn, now: datetime, *, multipart: bool = False) -> Draft:
     """Return the draft of a message asked for at ``now``; raises ``Problem`` 422.
 

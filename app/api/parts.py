@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import unquote
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -12,6 +14,7 @@ from app.web.problems import Problem
 
 _MOST_HEADER: Final = 4096
 _MOST_HEADERS: Final = 8
+_EXTENDED: Final = re.compile(r";\s*filename\*\s*=\s*utf-8'[A-Za-z0-9-]*'([A-Za-z0-9!#$&+.^_`|~%-]+)\s*(?:;|$)", re.I)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,18 @@ Event = PartBegins | PartData | PartEnds
 
 def _broken(detail: str) -> Problem:
     return Problem("malformed-multipart", detail)
+
+
+def extended_filename(disposition: str) -> str | None:
+    """Return the file's name in ``filename*`` (RFC 8187), None where there is none that can be read.
+
+    RFC 7578 §4.2 forbids it, yet .NET writes it, and beside it an encoded word as ``filename`` that nobody would know.
+    """
+    found = _EXTENDED.search(disposition)
+    try:
+        return unquote(found[1], errors="strict") if found else None
+    except UnicodeDecodeError:
+        return None
 
 
 class Parts:
@@ -92,7 +107,8 @@ class Parts:
         self._headers[name] = value
 
     def _on_headers_finished(self) -> None:
-        disposition, options = parse_options_header(self._headers.get("content-disposition", "").encode())
+        given = self._headers.get("content-disposition", "")
+        disposition, options = parse_options_header(given.encode())
         name, filename = options.get(b"name"), options.get(b"filename")
         if disposition != b"form-data" or not name:
             raise _broken("a part needs Content-Disposition: form-data with a name")
@@ -102,7 +118,7 @@ class Parts:
         self._events.append(
             PartBegins(
                 name.decode("utf-8"),
-                None if filename is None else filename.decode("utf-8"),
+                extended_filename(given) or (None if filename is None else filename.decode("utf-8")),
                 None if media_type is None else media_type.strip(),
             )
         )

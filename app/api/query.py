@@ -102,7 +102,7 @@ def read_list_query(raw: bytes, tenant: str, now: datetime) -> ListQuery:
         to_key=take("to", address_key_of),
         sender_key=take("from", address_key_of),
         tag=take("tag", tag_of),
-        created_after=take("created_after", instant_of),
+        created_after=take("created_after", _last_moment_of),
         created_before=take("created_before", instant_of),
     )
     if faults:
@@ -121,6 +121,12 @@ def instant_of(text: str) -> datetime | None:
     """Return an instant of RFC 3339 with its offset; raises ``Faulty``."""
     # A plus that was not escaped arrives as a space; before the offset it can be nothing else.
     return instant(f"{text[:-6]}+{text[-5:]}" if text[-6:-5] == " " else text)
+
+
+def _last_moment_of(text: str) -> datetime | None:
+    """Return the end of an instant's millisecond: instants are told that finely, and who gives one back means it."""
+    at = instant_of(text)
+    return at and at.replace(microsecond=at.microsecond // 1000 * 1000 + 999)
 
 
 def _status(text: str) -> str:

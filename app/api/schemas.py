@@ -106,7 +106,7 @@ class MessageIn(BaseModel):
     metadata: Annotated[
         dict[str, str],
         checked(fields.metadata),
-        WithJsonSchema(_pairs("Told back in GET and events; never interpreted.", fields.MOST_METADATA, 500)),
+        WithJsonSchema(_pairs("Told back in GET; never interpreted.", fields.MOST_METADATA, 500)),
     ] = Field(default_factory=dict)
     priority: Literal["urgent", "normal", "bulk"] | None = None
     scheduled_at: Annotated[datetime | None, checked(fields.instant), WithJsonSchema(_INSTANT)] = None

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.api import twins
-from app.api.drafting import read_model, to_draft
+from app.api.drafting import alone_in, read_model, to_draft
 from app.api.json_text import fingerprint
 from app.api.query import read_flag, read_query
 from app.api.reader import JsonReader, check_coding, is_json
@@ -21,7 +21,7 @@ from app.api.services import ApiServices
 from app.api.twins import Patience, Twins
 from app.api.uploads import Reception
 from app.api.views import acceptance_body, dry_run_body, encode, message_view
-from app.intake.outcome import Submission, Submitted
+from app.intake.outcome import Refused, Submission, Submitted
 from app.kit.deadline import Deadline
 from app.web.call import Call, call_of
 from app.web.keys import SEND
@@ -78,6 +78,7 @@ class Sending:
         document = await self._reader.read(body)
         del body  # what was read of it is enough; a large one must not be kept through composing
         draft = to_draft(read_model(MessageIn, document), self._services.clock.now())
+        alone = alone_in(document)
         mark = b""
         if key is not None and octets > JsonReader.LARGE:
             mark = await asyncio.to_thread(fingerprint, "POST", ROUTE, document)
@@ -89,6 +90,9 @@ class Sending:
         try:
             with Deadline(patience.seconds + octets / _SLOWEST_DISK):
                 return await self._services.intake.submit(submission, draft, render, dry_run=is_dry)
+        except Refused as refused:
+            refused.point_at_one(alone)
+            raise
         except TimeoutError:
             raise Problem(patience.problem, TOO_SLOW) from None
 

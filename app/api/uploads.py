@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import Final
 
 from app.api import fields
-from app.api.drafting import read_model, to_draft
+from app.api.drafting import alone_in, read_model, to_draft
 from app.api.json_text import Json, fingerprint
 from app.api.parts import Event, PartBegins, PartData, PartEnds, Parts
 from app.api.reader import JsonReader
@@ -75,6 +75,7 @@ class Reception:
         self._route = route
         self._declared: dict[str, Attachment] = {}
         self._places: dict[str, int] = {}
+        self._alone: frozenset[str] = frozenset()
         # What stands where the way in sees attachments: their place in the message, or the name of an undeclared part.
         self._seen: list[int | str] = []
 
@@ -127,6 +128,7 @@ class Reception:
 
     def _draft(self, document: Json) -> Draft:
         draft = to_draft(read_model(MessageIn, document), self._now, multipart=True)
+        self._alone = alone_in(document)
         faults: list[Fault] = []
         for place, attachment in enumerate(draft.attachments):
             if attachment.part is None:
@@ -166,6 +168,7 @@ class Reception:
         try:
             yield
         except Refused as refused:
+            refused.point_at_one(self._alone)
             found = _ATTACHMENT.fullmatch(refused.pointer or "")
             if found is None:
                 raise

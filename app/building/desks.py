@@ -6,7 +6,7 @@ A wildcard becomes a desk that carries nothing, and a way to make the desk of ea
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass
 
 from app.building.sources import Figures, TokenSessions, password_source
@@ -90,10 +90,15 @@ class Workshop:
         }
         return Making(makers, tokens)
 
+    def newcomers(self, making: Making) -> Set[str]:
+        """Return the names of the mailboxes whose desks would be new: also where the address is another one now."""
+        before = self._making.makers
+        return {name for name, maker in making.makers.items() if not maker.is_like(before.get(name))}
+
     def apply(self, making: Making) -> Remade:
         """Make the desks fit; at once, without a pause in which both configurations hold."""
+        stay = making.makers.keys() - self.newcomers(making)
         before, self._making = self._making, making
-        stay = {name for name, maker in making.makers.items() if maker.is_like(before.makers.get(name))}
         removed = [desk for desk in self.desks.values() if desk.spec.configured not in stay]
         for desk in removed:
             del self.desks[desk.spec.name]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from app.delivery.forecast import Forecaster, Outlook
+from app.delivery.forecast import Forecaster, Outlook, later
 from app.intake.outcome import Forecast, WaitingFor
 from app.kit.clock import Clock
 from app.mail.message import Priority, Result, Work
@@ -39,9 +39,9 @@ class Foretelling:
         if view.work is Work.DONE or view.due_at is None:
             return Forecast(None, None)
         pending = [each.address.lower() for each in view.recipients if each.result is Result.PENDING]
-        if (shut := self.external(view.sender_key, pending)) is not None:
-            return shut
         forecast = self._told(view.tenant, view.sender_key, view.priority, view.due_at, view.ahead)
+        if (shut := self.external(view.sender_key, pending)) is not None:
+            return Forecast(later(forecast.send_at, shut.send_at, self._clock.now()), shut.waiting_for)
         if view.work is Work.DEFERRED and view.due_at > self._clock.now():
             until = max(view.due_at, forecast.send_at) if forecast.send_at else None
             if forecast.waiting_for is None or forecast.waiting_for.code == "scheduled":

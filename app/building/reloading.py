@@ -147,7 +147,7 @@ class Reloader:
             settings = await asyncio.to_thread(self._load)
             plans = settings.mailbox_plans()
             making = self._workshop.prepare(settings, plans)
-            rows = await self._recovery.rows_of(making.makers.keys() - self._workshop.desks.keys())
+            rows = await self._recovery.rows_of(self._workshop.newcomers(making))
         except ConfigurationFaults as problem:
             self._refused([str(fault) for fault in problem.faults])
             return False

@@ -114,6 +114,10 @@ class Board:
         """Return the first instant after ``now`` at which a lane becomes due."""
         return min((lane.next_due for lane in self if lane.next_due is not None and lane.next_due > now), default=None)
 
+    def of_sender(self, sender_key: str) -> Iterator[Lane]:
+        """Return the lanes of a From."""
+        return iter(self._senders.get(sender_key, {}).values())
+
     def due_senders(self, now: datetime) -> Iterator[str]:
         """Yield every From of which something is due."""
         for sender_key, lanes in self._senders.items():
@@ -135,9 +139,9 @@ class Board:
         """
         tenants = self._classes[priority] if sender_key is None else self._of_sender(sender_key, priority)
         for tenant in sorted(tenants, key=weight) if len(tenants) > 1 else list(tenants):
-            due = [lane for lane in tenants[tenant].values() if lane.is_due(now) and is_open(lane)]
+            due = [lane for lane in tenants[tenant].values() if lane.is_due(now)]
             due.sort(key=lambda lane: (lane.next_due, lane.key))
-            yield from due
+            yield from filter(is_open, due)
 
     def _of_sender(self, sender_key: str, priority: Priority) -> dict[str, dict[LaneKey, Lane]]:
         found: dict[str, dict[LaneKey, Lane]] = {}

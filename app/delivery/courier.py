@@ -213,7 +213,8 @@ class Courier:
         """Record what the replies mean, and let the mailbox feel their effects."""
         replies, judged = carried.replies, carried.judged
         settlement = self.settlement(claim, judged, replies.trouble, answered=replies.fate is Fate.ANSWERED)
-        settlement = replace(settlement, sender=carried.sender)
+        if carried.sender is not None:
+            settlement = replace(settlement, sender=carried.sender)
         if replies.incident:
             self._reporter.incident(desk, claim, replies.incident)
         if carried.fresh is not None:

@@ -9,6 +9,7 @@ from bisect import insort
 from collections import deque
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import takewhile
 
 from app.queue.rows import LaneKey
 
@@ -38,7 +39,7 @@ class Dues:
         """Count more messages that are due at an instant."""
         self.total += count
         groups = self._later
-        if count and groups and groups[-1].first <= due <= groups[-1].first + _CLOSE:
+        if count and groups and _is_close(groups[-1], due):
             groups[-1].last = max(groups[-1].last, due)
             groups[-1].count += count
         elif count:
@@ -66,9 +67,13 @@ class Dues:
             if group.first > now:
                 break
             passed += 1
+            self._ready_count += group.count
+            if self._ready and _is_close(self._ready[-1], group.first):
+                self._ready[-1].last = max(self._ready[-1].last, group.last)
+                self._ready[-1].count += group.count
+            else:
+                self._ready.append(group)
         if passed:
-            self._ready.extend(self._later[:passed])
-            self._ready_count += sum(group.count for group in self._later[:passed])
             del self._later[:passed]
         return self._ready_count
 
@@ -78,13 +83,25 @@ class Dues:
         Of the same instant, the lane of the smaller key goes first, and in its own lane the new one last. Within a
         group they are taken to be spread evenly.
         """
-        self.due(now)
-        count = 0.0
-        for group in (*self._ready, *self._later):
-            if group.first > due:
-                continue
-            if group.last < due or (group.last == due and key <= other):
-                count += group.count
-            elif group.first < due:
-                count += group.count * ((due - group.first) / (group.last - group.first))
+        count = float(self.due(now))
+        for group in reversed(self._ready):
+            if group.first + _CLOSE < due:
+                break
+            count += _part_before(group, due, goes_first=key <= other) - group.count
+        for group in takewhile(lambda group: group.first <= due, self._later):
+            count += _part_before(group, due, goes_first=key <= other)
         return round(count)
+
+
+def _part_before(group: Group, due: datetime, *, goes_first: bool) -> float:
+    """Return how many of a group go before an instant; ``goes_first``: so do those of that very instant."""
+    if group.last < due or (group.last == due and goes_first):
+        return group.count
+    if group.first < due:
+        return group.count * ((due - group.first) / (group.last - group.first))
+    return 0.0
+
+
+def _is_close(group: Group, due: datetime) -> bool:
+    """Whether a message due at an instant belongs to a group."""
+    return group.first <= due <= group.first + _CLOSE

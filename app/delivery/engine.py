@@ -43,6 +43,7 @@ _STALLED_SECONDS = 60.0
 _CROWDED_SECONDS = 1.0
 # How long senders wait whose turn a pass did not reach.
 _NEXT_ROUND_SECONDS = 0.1
+_LONG_PASS_SECONDS = 0.02
 
 
 class Engine:
@@ -138,7 +139,8 @@ class Engine:
         opened = await self._recovery.run()
         lanes = await self._waiting()
         for state in lanes:
-            self.board.note(state.key, state.tenant, state.sender_key, state.next_due, more=state.waiting)
+            for due, count in state.dues:
+                self.board.note(state.key, state.tenant, state.sender_key, due, more=count)
         self._reporter.recovered(opened, sum(state.waiting for state in lanes))
 
     async def run(self) -> None:
@@ -178,7 +180,10 @@ class Engine:
         while not self._courier.is_stopping:
             self._wake.clear()
             self._pulse = self._clock.boot()
-            await self._clock.wait(self._wake, self._assign())
+            pause = self._assign()
+            if (took := self._clock.boot() - self._pulse) > _LONG_PASS_SECONDS:
+                await self._clock.sleep(took)  # where very many senders wait, as much again belongs to everybody else
+            await self._clock.wait(self._wake, pause)
 
     def _assign(self) -> float:
         """Start workers where something is due and may go; return in how many seconds to look again."""
@@ -199,7 +204,8 @@ class Engine:
         desk.widen(boot)
         pause = math.inf
         for priority in Priority:
-            lanes = self._turns.of(desk, priority, now, boot)
+            free = desk.free_sessions(boot, priority)
+            lanes = self._turns.of(desk, priority, now, boot, desk.seeking + free)
             if not lanes:
                 continue
             wait = desk.ledger.wait(boot, priority, 1, desk.reserve())
@@ -209,7 +215,7 @@ class Engine:
             if not self.desks.make_room(desk):
                 return min(pause, _CROWDED_SECONDS)
             wanted = sum(max(1, lane.waiting) for lane in lanes) - desk.seeking
-            for _ in range(min(wanted, desk.free_sessions(boot, priority))):
+            for _ in range(min(wanted, free)):
                 self._start_worker(desk)
         return pause
 

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from app.delivery.board import Board, Lane
 from app.delivery.desk import Desk
 from app.delivery.gates import Gates, Stop
+from app.delivery.parking import BY_OPERATOR
 from app.delivery.rehearsal import Crowd, Pace, Twin, ahead_of, turn_at
 from app.delivery.routes import Routes
 from app.kit.clock import Clock
@@ -57,7 +58,7 @@ class Forecaster:
         outlook = self._turn(working, mine, crowds, now, boot)
         stops = [self._gates.stop(tenant, sender_key, desk, now, boot) for desk in working]
         if (stop := stops[0]) is not None and None not in stops:
-            return _stopped(stop, outlook)
+            return _stopped(stop, outlook, now)
         if outlook.send_at is not None and due > outlook.send_at:
             return Outlook(due, "scheduled", f"it is due at {due.isoformat()}", due)
         return outlook
@@ -90,7 +91,9 @@ class Forecaster:
         if row is desk.parked and desk.umbrella is not None and row.until is not None:
             return Outlook(send_at, "sender-held", f"nobody may sign in as {desk.spec.address}: {row.cause}", row.until)
         name = desk.spec.name if row is desk.parked else desk.spec.configured
-        return Outlook(send_at, "mailbox-parked", f"the mailbox {name} is parked: {row.cause}", row.until)
+        # Which operator it was is not the tenants' matter.
+        why = "parked by an operator" if row.reason == BY_OPERATOR else f"parked: {row.cause}"
+        return Outlook(send_at, "mailbox-parked", f"the mailbox {name} is {why}", row.until)
 
     def _turn(self, desks: list[Desk], mine: Crowd, crowds: list[Crowd], now: datetime, boot: float) -> Outlook:
         """Return when the message behind ``mine`` goes through one of these desks, and what limits it."""
@@ -100,15 +103,16 @@ class Forecaster:
         day, fullest = min(days, key=lambda each: each[0])
         troubled = min(near, key=lambda desk: desk.blocked_for(boot))
         twins = [_twin(desk, boot) for desk in near]
-        wait = turn_at(mine, crowds, twins) - boot
+        full = min(desk.ledger.day_full(boot) for desk in near)
+        wait = full + turn_at(mine, crowds, twins) - boot
         each = min(desk.seconds_each for desk in near)
         code, text, until = None, None, None
         if wait > _NOTEWORTHY and (desk := near[0]).ledger.budget.per_minute:
             code = "mailbox-minute-budget"
             text = f"the mailbox {desk.spec.name} may send {desk.ledger.budget.per_minute} messages a minute"
-        if day > wait:
-            wait = day
-            code, until = "mailbox-day-budget", now + timedelta(seconds=day)
+        if full > 0 or day > wait:
+            wait = max(wait, day)
+            code, until = "mailbox-day-budget", now + timedelta(seconds=max(full, day))
             text = f"the mailbox {fullest.spec.name} may address {fullest.ledger.budget.per_day} recipients a day"
         if (trouble := troubled.trouble) is not None and not troubled.sessions.open:
             knock = max(0.0, trouble.retry_at - boot)
@@ -145,9 +149,12 @@ class Forecaster:
             return crowds.setdefault((lane_tenant, lane_priority), crowd)
 
         places = set(map(id, desks))
-        own = next((lane.key for lane in self._board if _is(lane, tenant, sender_key, priority)), None)
-        for lane in self._board:
-            if lane.key.priority > priority or not lane.waiting:
+        names = {desk.spec.configured for desk in desks}
+        is_alone = all(desk.spec.sender_key is not None for desk in desks)  # a wildcard's carry one From each
+        lanes = list(self._board.of_sender(sender_key) if is_alone else self._board)
+        own = next((lane.key for lane in lanes if _is(lane, tenant, sender_key, priority)), None)
+        for lane in lanes:
+            if lane.key.priority > priority or not lane.waiting or not self._routes.covers(names, lane.sender_key):
                 continue
             if not any(id(desk) in places for desk in self._routes.candidates(lane.sender_key)):
                 continue
@@ -181,9 +188,15 @@ def _twin(desk: Desk, boot: float) -> Twin:
     return Twin(minute, usage, pace, boot)
 
 
-def _stopped(stop: Stop, outlook: Outlook) -> Outlook:
-    """Return the outlook of mail that is kept back: never where a person must act, else when that is over."""
+def _stopped(stop: Stop, outlook: Outlook, now: datetime) -> Outlook:
+    """Return the outlook of mail that is kept back: never where a person must act, else its turn when that is over."""
     if stop.needs_person:
         return Outlook(None, stop.code, stop.text, stop.until)
-    times = [at for at in (outlook.send_at, stop.until) if at is not None]
-    return Outlook(max(times, default=None), stop.code, stop.text, stop.until)
+    return Outlook(later(outlook.send_at, stop.until, now), stop.code, stop.text, stop.until)
+
+
+def later(send_at: datetime | None, until: datetime | None, now: datetime) -> datetime | None:
+    """Return when a message goes that would go at ``send_at`` if it were not kept back ``until`` then."""
+    if send_at is None or until is None or until <= now:
+        return send_at
+    return send_at + (until - now)

@@ -122,6 +122,10 @@ class Ledger:
                 twin.end(slot.place, max(now, slot.began + seconds_each), slot.tenant)
         return twin, Counter(self._usage)
 
+    def day_full(self, now: float) -> float:
+        """Return for how many seconds the server is believed that the day is used up."""
+        return max(0.0, self._day_full_until - now)
+
     def day_turn(self, now: float, priority: Priority, recipients: float) -> float:
         """Return in how many seconds the day has room behind so many ``recipients`` that go before (0: now).
 
@@ -129,23 +133,22 @@ class Ledger:
         """
         self._forget(now)
         limit = self.budget.per_day
-        full = max(0.0, self._day_full_until - now)
         if not limit:
-            return full
+            return 0.0
         allowed = max(1, math.floor(limit * self.budget.soft_stop.get(priority, 1.0)))
         days, left = divmod(recipients, allowed)
         left -= allowed - self._day_used - self._day_running
         if left < 0:
-            return max(full, days * DAY)
+            return days * DAY
         for leaves, count in self._days:
             left -= count
             if left < 0:
-                return max(full, leaves - now + days * DAY)
-        return max(full, (days + 1) * DAY)
+                return leaves - now + days * DAY
+        return (days + 1) * DAY
 
     def wait_day(self, now: float, priority: Priority, recipients: int) -> float:
         """Return in how many seconds the day has room for so many recipients of this class (0: now)."""
-        wait = max(0.0, self._day_full_until - now)
+        wait = self.day_full(now)
         limit = self.budget.per_day
         if not limit:
             return wait

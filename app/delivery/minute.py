@@ -8,7 +8,7 @@ counts, and goes at once. Decides only; all instants are seconds of the clock th
 from __future__ import annotations
 
 import math
-from collections import Counter, deque
+from collections import deque
 from dataclasses import dataclass
 from enum import Enum
 
@@ -23,9 +23,6 @@ class Place(Enum):
     BURST = "burst"
     SPACED = "spaced"
     URGENT = "urgent"
-
-
-_BURST = frozenset({Place.BURST})
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,44 +58,42 @@ class Minute:
     """The window; see the module's promise."""
 
     def __init__(self) -> None:
-        self._running: Counter[Place] = Counter()
+        self._running = 0
+        self._bursts = 0  # of those that run or have ended
         self._leaving: deque[Leaving] = deque()
-        self._ended: Counter[Place] = Counter()
         self._last_spaced = -math.inf
 
     def copy(self) -> Minute:
         """Return a copy to play with."""
         twin = Minute()
-        twin._running = Counter(self._running)
+        twin._running = self._running
+        twin._bursts = self._bursts
         twin._leaving = deque(self._leaving)
-        twin._ended = Counter(self._ended)
         twin._last_spaced = self._last_spaced
         return twin
 
     def used(self) -> int:
         """Return how many places are occupied (after ``forget``)."""
-        return self._running.total() + len(self._leaving)
-
-    def running(self) -> int:
-        """Return how many transactions run."""
-        return self._running.total()
+        return self._running + len(self._leaving)
 
     def wait(self, now: float, rate: Rate, *, urgent: bool) -> float:
         """Return in how many seconds a transaction may begin (0: now; inf: a running one must end first)."""
-        full = self._wait_for(frozenset(Place), rate.cap, now)
+        surplus = self._running + len(self._leaving) - rate.cap
+        full = 0.0
+        if surplus >= 0:
+            full = max(0.0, self._leaving[surplus].at - now) if surplus < len(self._leaving) else math.inf
         if urgent or full == math.inf:
             return full
-        burst = self._wait_for(_BURST, rate.burst, now)
         spaced = max(0.0, self._last_spaced + rate.spacing - now) if rate.spacing else math.inf
-        return max(full, min(burst, spaced))
+        return max(full, spaced if spaced <= full else min(spaced, self._burst_opens(now, rate)))
 
-    def _wait_for(self, places: frozenset[Place], limit: int, now: float) -> float:
-        """Return in how many seconds fewer than ``limit`` places of these kinds are occupied."""
-        surplus = sum(self._running[place] + self._ended[place] for place in places) - limit + 1
+    def _burst_opens(self, now: float, rate: Rate) -> float:
+        """Return in how many seconds the burst has a place."""
+        surplus = self._bursts - rate.burst + 1
         if surplus <= 0:
             return 0.0
         for leaving in self._leaving:
-            surplus -= leaving.place in places
+            surplus -= leaving.place is Place.BURST
             if surplus <= 0:
                 return max(0.0, leaving.at - now)
         return math.inf
@@ -107,33 +102,38 @@ class Minute:
         """Occupy a place; which one it is."""
         if urgent:
             place = Place.URGENT
-        elif (in_burst := self._running[Place.BURST] + self._ended[Place.BURST]) < rate.burst:
+        elif self._bursts < rate.burst:
             place = Place.BURST
+            self._bursts += 1
             # The spacing begins when the burst is used up, unless it is going on since the last one.
-            if in_burst + 1 == rate.burst and now - self._last_spaced > rate.spacing:
+            if self._bursts == rate.burst and now - self._last_spaced > rate.spacing:
                 self._last_spaced = now
         else:
             place = Place.SPACED
             self._last_spaced = now
-        self._running[place] += 1
+        self._running += 1
         return place
 
     def give_back(self, place: Place) -> None:
         """Free a place of which nothing was used."""
-        self._running[place] -= 1
+        self._running -= 1
+        self._bursts -= place is Place.BURST
 
     def end(self, place: Place, at: float, tenant: str) -> None:
         """Let a running transaction leave a minute after ``at``."""
-        self._running[place] -= 1
-        self.occupy(place, at, tenant)
+        self._running -= 1
+        self._leave(place, at, tenant)
 
     def occupy(self, place: Place, at: float, tenant: str) -> None:
         """Let an ended transaction occupy a place until a minute after ``at``."""
+        self._bursts += place is Place.BURST
+        self._leave(place, at, tenant)
+
+    def _leave(self, place: Place, at: float, tenant: str) -> None:
         leaves = at + MINUTE + SLACK
         if self._leaving and self._leaving[-1].at > leaves:
             leaves = self._leaving[-1].at  # keeps the order; a place is never freed early
         self._leaving.append(Leaving(leaves, place, tenant))
-        self._ended[place] += 1
 
     def restore(self, place: Place, at: float, tenant: str) -> None:
         """Occupy a place for a transaction of before a restart; the spacing goes on from it."""
@@ -146,6 +146,6 @@ class Minute:
         gone = []
         while self._leaving and self._leaving[0].at <= now:
             leaving = self._leaving.popleft()
-            self._ended[leaving.place] -= 1
+            self._bursts -= leaving.place is Place.BURST
             gone.append(leaving.tenant)
         return gone

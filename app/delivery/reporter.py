@@ -28,6 +28,8 @@ class Reporter:
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._alerted: set[str] = set()
+        # Bound once: an unbound logger is made anew for each line.
+        self._log = _log.bind()
 
     def attempted(self, desk: Desk, claim: Claim, judged: Judged, settlement: Settlement, settled: Settled) -> None:
         """Tell of one attempt after it was settled."""
@@ -41,9 +43,8 @@ class Reporter:
         reply = settlement.reply
         if reply is not None:
             self._count_reply(reply)
-        cause = next((verdict.cause for verdict in judged.recipients if verdict.cause), None)
-        cure = next((verdict.cure for verdict in judged.recipients if verdict.cure), None)
-        _log.info(
+        telling = next((verdict for verdict in judged.recipients if verdict.cause), None)
+        self._log.info(
             "attempt",
             message_id=claim.message,
             tenant=claim.tenant,
@@ -58,8 +59,8 @@ class Reporter:
             smtp_phase=reply.phase.value if reply else None,
             smtp_text=reply.text[:300] if reply else None,
             trouble=settlement.trouble,
-            cause=cause,
-            cure=cure,
+            cause=telling.cause if telling else None,
+            cure=telling.cure if telling else None,
         )
         for verdict in judged.recipients:
             if verdict.alert and verdict.alert not in self._alerted and len(self._alerted) < _MOST_ALERTS:

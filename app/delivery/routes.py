@@ -6,8 +6,9 @@ shared by free budget among the mailboxes of the same precedence; a parked or un
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import islice
 
 from app.delivery.board import Board, Lane
 from app.delivery.desk import Desk
@@ -36,16 +37,23 @@ class Routes:
 
     def levels(self, sender_key: str) -> tuple[tuple[Desk, ...], ...]:
         """Return the desks that cover a From, by precedence."""
+        return tuple(
+            tuple(desk for cover in level if (desk := self._desks.of_cover(cover, sender_key)) is not None)
+            for level in self._covers(sender_key)
+        )
+
+    def covers(self, names: Container[str], sender_key: str) -> bool:
+        """Whether one of the mailboxes configured by these names covers a From; makes no desk for it."""
+        return any(cover.name in names for level in self._covers(sender_key) for cover in level)
+
+    def _covers(self, sender_key: str) -> tuple[tuple[Cover, ...], ...]:
         known = self._levels.get(sender_key)
         if known is None:
             known = self._directory.levels(parse_address(sender_key))
             if len(self._levels) > 10_000:
                 self._levels.clear()
             self._levels[sender_key] = known
-        return tuple(
-            tuple(desk for cover in level if (desk := self._desks.of_cover(cover, sender_key)) is not None)
-            for level in known
-        )
+        return known
 
     def candidates(self, sender_key: str) -> tuple[Desk, ...]:
         """Return the desks of the best precedence that has an available one; none available: all of the best."""
@@ -57,6 +65,8 @@ class Routes:
 
     def serves(self, desk: Desk, lane: Lane, boot: float) -> bool:
         """Whether this desk is to take the lane's next message, rather than one with more room."""
+        if not self.covers((desk.spec.configured,), lane.sender_key):
+            return False
         candidates = self.candidates(lane.sender_key)
         if desk not in candidates:
             return False
@@ -83,9 +93,11 @@ class Turns:
         self._share = share
         self._gates = gates
 
-    def of(self, desk: Desk, priority: Priority, now: datetime, boot: float) -> Sequence[Lane]:
-        """Return the lanes of a class that the desk may serve now, in order."""
+    def of(self, desk: Desk, priority: Priority, now: datetime, boot: float, at_most: int) -> Sequence[Lane]:
+        """Return the lanes of a class that the desk may serve now, in order, the first ``at_most`` of them."""
+        return list(islice(self._in_order(desk, priority, now, boot), at_most))
 
+    def _in_order(self, desk: Desk, priority: Priority, now: datetime, boot: float) -> Iterator[Lane]:
         def used(tenant: str) -> float:
             return desk.ledger.used_by(tenant, boot) / self._share.get(tenant, 1.0)
 
@@ -96,14 +108,14 @@ class Turns:
                 and self._gates.stop(lane.tenant, lane.sender_key, desk, now, boot) is None
             )
 
-        return list(self._board.turns(priority, now, used, is_open, desk.spec.sender_key))
+        return iter(self._board.turns(priority, now, used, is_open, desk.spec.sender_key))
 
     def next(self, desk: Desk, now: datetime, boot: float) -> Lane | None:
         """Return the lane whose message goes next at a desk, if its ledger lets one go."""
         for priority in Priority:
             if desk.ledger.wait(boot, priority, 1, desk.reserve()) > 0:
                 continue
-            lanes = self.of(desk, priority, now, boot)
-            if lanes:
-                return lanes[0]
+            lane = next(self._in_order(desk, priority, now, boot), None)
+            if lane is not None:
+                return lane
         return None

@@ -5,7 +5,7 @@ The doors translate these into answers; nothing here knows HTTP.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -108,6 +108,11 @@ class Refused(Exception):
         self.text = text
         self.pointer = pointer
         self.members = members
+
+    def point_at_one(self, alone: Collection[str]) -> None:
+        """Point at an address itself where it stands alone and not in a list; ``alone`` are such places (``/to/0``)."""
+        if self.pointer is not None and self.pointer in alone:
+            self.pointer = self.pointer.removesuffix("/0")
 
 
 class RefusedByQuota(Exception):

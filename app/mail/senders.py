@@ -53,7 +53,8 @@ class Directory:
     def levels(self, sender: Address) -> tuple[tuple[Cover, ...], ...]:
         """Return the mailboxes that cover a From, by precedence, empty levels left out.
 
-        Exact address, wildcard mailbox, exact ``send_as``, pattern ``send_as``; within a level load is shared.
+        Exact address, wildcard mailbox, exact ``send_as``, pattern ``send_as``; within a level load is shared. Where
+        there is a mailbox of the exact address, wildcards are none.
         """
         known = self._levels.get(sender.key)
         if known is None:
@@ -68,6 +69,9 @@ class Directory:
             rank = self._rank(cover, sender)
             if rank is not None:
                 ranked[rank].append(cover)
+        if ranked[0]:
+            # A wildcard would sign in as the very mailbox that is configured, past its windows and its sessions.
+            ranked[1].clear()
         return tuple(tuple(level) for level in ranked if level)
 
     @staticmethod

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from itertools import groupby
+from operator import itemgetter
 from typing import Final
 
 import apsw
@@ -21,15 +23,16 @@ from app.queue.writer import Transaction
 INLINE_BYTES: Final = 64 * 1024
 _NO_LIMIT: Final = 2**62
 
-# Every lane in which something waits.
+# Every lane in which something waits, and how much of it is due by when: a line for each minute in which some is.
 LANES: Final = """
 SELECT m.pair, m.priority, t.name, p.sender_key, m.waiting, m.next_due
 FROM (
     SELECT pair, priority, count(*) AS waiting, min(due_at) AS next_due
-    FROM messages INDEXED BY messages_waiting WHERE due_at IS NOT NULL GROUP BY pair, priority
+    FROM messages INDEXED BY messages_waiting WHERE due_at IS NOT NULL GROUP BY pair, priority, due_at / 60000000
 ) AS m
 JOIN pairs AS p ON p.id = m.pair
 JOIN tenants AS t ON t.id = p.tenant
+ORDER BY m.pair, m.priority, m.next_due
 """
 
 _CLAIM_COLUMNS: Final = """
@@ -112,10 +115,12 @@ FROM attempts INDEXED BY attempts_open WHERE ended_at IS NULL
 
 def lanes(db: apsw.Connection) -> tuple[LaneState, ...]:
     """Return every lane with waiting messages."""
-    return tuple(
-        LaneState(LaneKey(pair, Priority(priority)), tenant, sender_key, waiting, instant(due))
-        for pair, priority, tenant, sender_key, waiting, due in rows(db, LANES)
-    )
+    found: list[LaneState] = []
+    for (pair, priority, tenant, sender_key), group in groupby(rows(db, LANES), itemgetter(0, 1, 2, 3)):
+        dues = tuple((instant(due), waiting) for *_, waiting, due in group)
+        waiting = sum(count for _, count in dues)
+        found.append(LaneState(LaneKey(pair, Priority(priority)), tenant, sender_key, waiting, dues[0][0], dues))
+    return tuple(found)
 
 
 def pick(transaction: Transaction, request: PickRequest) -> Picked:

@@ -144,13 +144,17 @@ class LaneKey:
 
 @dataclass(frozen=True, slots=True)
 class LaneState:
-    """A lane as found at start: how much waits in it and when the first is due."""
+    """A lane as found at start: how much waits in it and when the first is due.
+
+    ``dues``: when some of it is due, and how many within a minute from then.
+    """
 
     key: LaneKey
     tenant: str
     sender_key: str
     waiting: int
     next_due: datetime
+    dues: tuple[tuple[datetime, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

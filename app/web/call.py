@@ -20,7 +20,11 @@ _KEY: Final = "postroom.call"
 
 @dataclass(slots=True)
 class Call:
-    """One request. ``reason`` is the code of the problem it ended with, ``key_fault`` why its key was refused."""
+    """One request.
+
+    ``is_admitted``: with a valid key, at its own door, from an allowed place. ``reason`` is the code of the problem it
+    ended with, ``key_fault`` why its key was refused.
+    """
 
     request_id: str
     began: float
@@ -28,6 +32,7 @@ class Call:
     headers: dict[bytes, bytes]
     body: Body
     found: Found | None = None
+    is_admitted: bool = False
     route: str | None = None
     status: int | None = None
     reason: str | None = None

@@ -20,6 +20,7 @@ from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.typing import FilteringBoundLogger
 
@@ -37,6 +38,7 @@ from app.web.problems import Problem, answer
 from app.web.state import Phase, State
 
 Endpoint = Callable[[Request], Awaitable[Response]]
+Limits = Callable[[str], Awaitable[Mapping[str, str]]]
 
 _SAFE_ID: Final = re.compile(r"[\w.~:/+=-]{1,128}", re.ASCII)
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -49,7 +51,8 @@ class Gate:
     """What a guard decides by. ``networks`` gives a tenant's allowed ones; ``is_open`` lists paths without a key.
 
     ``prefix`` is under which paths a key is needed, ``for_admin`` whose keys count. ``closes`` says whether the door
-    closes while the service stops (the operator's stays open).
+    closes while the service stops (the operator's stays open). ``limits_of`` gives the headers that tell a tenant's
+    limits, for the answers that do not tell them already.
     """
 
     keys: Callable[[], KeyRing]
@@ -66,6 +69,7 @@ class Gate:
     for_admin: bool = False
     closes: bool = True
     failures: Failures = field(default_factory=Failures)
+    limits_of: Limits | None = None
 
 
 class Guard:
@@ -131,6 +135,7 @@ class Guard:
             if message["type"] == "http.response.start":
                 call.status = message["status"]
                 headers = [*message["headers"], (b"x-request-id", request_id)]
+                headers += await self._limits(call, headers)
                 if call.body.is_burden():
                     lingers = True
                     headers.append((b"connection", b"close"))
@@ -142,6 +147,14 @@ class Guard:
             await send(message)
 
         return note
+
+    async def _limits(self, call: Call, headers: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        limits_of, found = self._gate.limits_of, call.found
+        if limits_of is None or not call.is_admitted or found is None or found.tenant is None:
+            return []
+        if any(name == b"ratelimit" for name, _ in headers):
+            return []
+        return [(name.encode(), value.encode()) for name, value in (await limits_of(found.tenant)).items()]
 
     async def _answer(self, call: Call, scope: Scope, receive: Receive, send: Send) -> None:
         response: Response | None = None
@@ -196,6 +209,7 @@ class Guard:
             return
         call.found, call.key_id = found, found.key_id
         self._check_place(call, found)
+        call.is_admitted = True
 
     def _wrong_key(self, call: Call, refusal: Refusal) -> None:
         gate = self._gate
@@ -213,12 +227,22 @@ class Guard:
             whose = "an operator's" if gate.for_admin else "a tenant's"
             raise Problem("insufficient-scope", f"this needs {whose} key", members={"scope": "admin"})
 
+    def _route(self, scope: Scope) -> str:
+        """Return the template of a request's route, also of one that was kept out before it was routed."""
+        route = scope.get("route")
+        if route is not None:
+            return str(route.path_format)
+        for route in getattr(getattr(self._app, "router", None), "routes", ()):
+            if route.matches(scope)[0] is not Match.NONE:
+                return str(route.path_format)
+        return "unmatched"
+
     def _note(self, call: Call, scope: Scope) -> None:
         """Measure and log one request."""
         gate = self._gate
         seconds = gate.clock.boot() - call.began
         if call.route is None:
-            call.route = getattr(scope.get("route"), "path", None) or "unmatched"
+            call.route = self._route(scope)
         method = scope["method"] if scope["method"] in _METHODS else "OTHER"
         tenant = call.found.tenant if call.found and call.found.tenant else ""
         gate.metrics.http_request_duration(method, call.route, str(call.status)).observe(seconds)

@@ -179,4 +179,7 @@ async def test_what_is_not_there_is_a_problem_here_too(client: httpx.AsyncClient
     """404, 405, 422."""
     assert (await client.get("/v1/messages")).json()["code"] == "not-found"
     assert (await client.delete("/v1/mailboxes")).json()["code"] == "method-not-allowed"
+    for deed in ("park", "resume", "doctor"):
+        told = await client.get(f"/v1/mailboxes/noreply/{deed}")
+        assert (told.status_code, told.headers["allow"]) == (405, "POST")
     assert (await client.get("/v1/mailboxes?x=1")).json()["code"] == "validation-error"

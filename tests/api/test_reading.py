@@ -151,6 +151,20 @@ async def test_each_filter_finds_what_it_names(world: World, clock: ManualClock)
         assert {each["id"] for each in raw["data"]} == {first}  # a plus nobody escaped
 
 
+async def test_who_goes_on_from_an_instant_that_was_told_meets_nothing_twice(world: World, clock: ManualClock) -> None:
+    """Told to the millisecond, kept finer: later than a message's created_at is not the message itself."""
+    await clock.advance(0.246789)
+    first = await post(world)
+    await clock.advance(0.001)
+    second = await post(world)
+    async with world.client() as client:
+        at = (await client.get(f"/v1/messages/{first}")).json()["created_at"]
+        assert at == "2026-11-23T12:00:00.246Z"
+        for name, found in (("created_after", [second]), ("created_before", [])):
+            told = (await client.get("/v1/messages", params={name: at})).json()
+            assert [each["id"] for each in told["data"]] == found
+
+
 @pytest.mark.parametrize(
     ("query", "parameter"),
     [

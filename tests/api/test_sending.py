@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
@@ -253,6 +255,30 @@ async def test_what_the_rooms_below_refuse_is_told_as_a_problem(
     assert ("retry-after" in response.headers) == (status == 503)
 
 
+@pytest.mark.parametrize("is_multipart", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "given", "place"),
+    [
+        ("to", "ada@customer.example", "#/to"),
+        ("cc", {"email": "ada@customer.example"}, "#/cc"),
+        ("bcc", ["ada@customer.example"], "#/bcc/0"),
+    ],
+)
+async def test_an_address_that_stands_alone_is_pointed_at_as_it_stands(
+    world: World, is_multipart: bool, kind: str, given: object, place: str
+) -> None:
+    """The place is one of the caller's own document, which has no list there."""
+    world.intake.trouble = Refused("recipient-not-allowed", "no", f"/{kind}/0")
+    message = {**HELLO, kind: given}
+    async with world.client() as client:
+        response = await (
+            client.post("/v1/messages", files={"message": (None, json.dumps(message), "application/json")})
+            if is_multipart
+            else client.post("/v1/messages", json=message)
+        )
+    assert (response.status_code, response.json()["errors"][0]["pointer"]) == (403, place)
+
+
 async def test_limits_are_told_with_every_acceptance_and_every_refusal(world: World, clock: ManualClock) -> None:
     """RateLimit and RateLimit-Policy; 429 with Retry-After and IANA's type."""
     world.intake.limit(
@@ -272,6 +298,34 @@ async def test_limits_are_told_with_every_acceptance_and_every_refusal(world: Wo
         assert 0 < wait <= 60
         await clock.advance(wait)
         assert (await client.post("/v1/messages", json=HELLO)).status_code == 202
+
+
+async def test_limits_are_told_with_whatever_is_a_tenants_own_answer(world: World) -> None:
+    """Also with what no route answers; not to who was kept out."""
+    world.intake.limit(QuotaPolicy("messages", "messages", 2, 60))
+    world.networks["shop"] = (ip_network("192.0.2.0/24"),)
+    async with world.client() as client, world.client(world.other_key) as outside:
+        answers = [
+            await client.get("/v1/messages"),
+            await client.get("/v1/nothing"),
+            await client.put("/v1/messages"),
+            await client.post("/v1/messages", headers={"content-length": str(10**9)}),
+            await client.post("/v1/messages?dry_run=true", json=HELLO),
+            await client.post("/v1/messages", json={**HELLO, "from": "a@fabrikam.com"}),
+        ]
+        kept_out = [
+            await client.get("/v1/messages", headers={"authorization": "Bearer x"}),
+            await outside.get("/v1/messages"),
+            await client.get("/v1/openapi.json"),
+        ]
+    assert [answer.status_code for answer in answers] == [200, 404, 405, 413, 200, 403]
+    assert {answer.headers["ratelimit"] for answer in answers} == {'"messages";r=2'}
+    assert {answer.headers["ratelimit-policy"] for answer in answers} == {'"messages";q=2;w=60'}
+    assert [(answer.status_code, "ratelimit" in answer.headers) for answer in kept_out] == [
+        (401, False),
+        (403, False),
+        (200, False),
+    ]
 
 
 async def test_an_exhausted_day_has_its_own_word(world: World) -> None:

@@ -42,6 +42,35 @@ async def post(world: World, body: bytes, content_type: str = TYPE, **headers: s
         return await client.post("/v1/messages", content=body, headers={"content-type": content_type, **headers})
 
 
+@pytest.mark.parametrize(
+    ("disposition", "filename"),
+    [
+        ("name=file; filename=a.txt; filename*=utf-8''a.txt", "a.txt"),
+        ("name=file; filename=\"=?utf-8?B?w6QudHh0?=\"; filename*=utf-8''%C3%A4.txt", "ä.txt"),
+        ("name=\"file\"; filename*=UTF-8'en'%e2%82%ac%20rates.csv; filename=rates.csv", "€ rates.csv"),
+        ("name=file; filename*=utf-8''%C3.txt; filename=plain.txt", "plain.txt"),
+        ("name=file; filename*=iso-8859-1''%E4.txt; filename=plain.txt", "plain.txt"),
+        ("name=file; filename*=; filename=plain.txt", "plain.txt"),
+    ],
+)
+async def test_a_name_in_other_letters_is_read_as_dotnet_writes_it(
+    world: World, disposition: str, filename: str
+) -> None:
+    """From ``filename*``, where that can be read; else ``filename`` stands."""
+    file = f"--{BOUNDARY}\r\nContent-Disposition: form-data; {disposition}\r\n\r\nx\r\n".encode()
+    response = await post(world, form(message(), file))
+    assert response.status_code == 202, response.text
+    assert [attachment.filename for attachment, _ in world.intake.files] == [filename]
+
+
+@pytest.mark.parametrize("name", ["..%2Fa.txt", "a%00b", "a%0D%0Ab.txt", "C%3A%5Ca.txt"])
+async def test_a_name_in_other_letters_is_judged_like_any_other(world: World, name: str) -> None:
+    """No folder, no control character gets in by escapes."""
+    file = f"--{BOUNDARY}\r\nContent-Disposition: form-data; name=f; filename=a; filename*=utf-8''{name}\r\n\r\nx\r\n"
+    response = await post(world, form(message(), file.encode()))
+    assert (response.status_code, response.json()["errors"][0]["code"]) == (422, "filename")
+
+
 async def test_files_become_attachments_in_the_order_they_came(world: World) -> None:
     """Under what the message says of them, else under their own name and type."""
     declared = [

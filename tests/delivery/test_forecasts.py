@@ -198,3 +198,26 @@ def test_mail_that_does_not_go_yet_goes_before_nobody_in_what_is_foretold() -> N
             assert await town.foretold("paused", kept) == (None, "tenant-paused")
 
     run(story)
+
+
+def test_what_is_foretold_comes_true_after_a_restart_too() -> None:
+    """Also beside mail that was scheduled before it."""
+
+    async def story(loop: Lapse) -> None:
+        async with open_town(loop, Tenant("a"), Tenant("b")) as town:
+            await prove(town, ("a", MAILBOX), ("b", MAILBOX))
+            tomorrow = town.clock.now() + timedelta(days=1)
+            for tenant in ("a", "b"):
+                for _ in range(100):
+                    await town.post(tenant, scheduled_at=tomorrow)
+            posted = [(tenant, await town.post(tenant)) for _ in range(100) for tenant in ("a", "b")]
+            await asyncio.sleep(20)
+            await town.crash()
+            told = await ask_all(town, posted)
+            await asyncio.sleep(70)
+            told += await ask_all(town, posted)
+            await town.until(lambda: all(each.subject in town.handed_over() for _, each in posted), step=5.0)
+            assert len(told) > 200
+            assert not misses(town, told)
+
+    run(story)

@@ -12,6 +12,7 @@ from app.delivery.reporter import Reporter
 from app.delivery.timekeeper import Timekeeper, jump_between
 from app.kit.metrics import Metrics
 from app.mail.message import Kind, Priority
+from app.queue.contract import StoreError
 from app.queue.rows import ClockSeen, NewMessage, NewRecipient
 from app.queue.sqlite import SqliteStore
 from tests.support.manual_clock import NOON, ManualClock
@@ -76,3 +77,28 @@ async def test_waits_move_with_the_clock_and_appointments_stay(tmp_path: Path, h
         assert await Timekeeper(store, clock, reporter).start() is None
     finally:
         await store.close()
+
+
+async def test_a_store_that_cannot_keep_the_clocks_does_not_move_the_waits_twice(tmp_path: Path) -> None:
+    clock = ManualClock()
+    reporter = Reporter(Metrics(CollectorRegistry(), "0"))
+    store = await SqliteStore.open(tmp_path / "store.db", clock=clock, queue_limit=0, disk_floor=0)
+    try:
+        keeper = Timekeeper(store, clock, reporter)
+        await keeper.start()
+        for place in range(3):
+            await store.accept(message(place, 600.0))
+        keep, store.see_clock = store.see_clock, refuse  # type: ignore[method-assign]
+        clock.jump_wall(3600.0)
+        assert await keeper.look() == HOUR
+        assert await keeper.look() is None
+        store.see_clock = keep  # type: ignore[method-assign]
+        assert await keeper.look() is None
+        assert await due_times(store) == [4200.0] * 3
+        assert await Timekeeper(store, clock, reporter).start() is None
+    finally:
+        await store.close()
+
+
+async def refuse(_clocks: ClockSeen) -> None:
+    raise StoreError("disk-full", "no room")

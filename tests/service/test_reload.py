@@ -65,7 +65,7 @@ def test_a_changed_file_is_adopted_at_once_and_warm_sessions_stay(pair) -> None:
     until(lambda: is_sent(service, second))
     assert emulator.counters()["sessions_opened"] == 1
     assert post(service, **{"from": "new@contoso.test"}).status_code == 202
-    assert "postroom_config_reload_success 1" in metrics(service)
+    assert "\npostroom_config_reload_success 1.0" in metrics(service)
 
 
 def test_a_bad_file_keeps_the_old_one_and_says_why(pair) -> None:
@@ -76,10 +76,10 @@ def test_a_bad_file_keeps_the_old_one_and_says_why(pair) -> None:
     until(lambda: lines(service, "configuration refused; the old one stays in force"))
     (told, *_) = lines(service, "configuration refused; the old one stays in force")
     assert "tenants.broken.sender" in told["faults"][0]
-    assert "postroom_config_reload_success 0" in metrics(service)
+    assert "\npostroom_config_reload_success 0.0" in metrics(service)
     assert post(service).status_code == 202
     service.file.write_text(good)
-    until(lambda: "postroom_config_reload_success 1" in metrics(service))
+    until(lambda: "\npostroom_config_reload_success 1.0" in metrics(service))
 
 
 def test_a_changed_password_releases_a_parked_mailbox_and_a_revoked_key_ends(pair) -> None:
@@ -108,6 +108,20 @@ def test_mailboxes_come_and_go_and_a_returning_one_keeps_its_windows(pair) -> No
     assert told["mailboxes_added"] == ["other"] and told["mailboxes_removed"] == ["noreply"]
     message = post(service).json()["id"]
     until(lambda: is_sent(service, message))
+    service.file.write_text(good)
+    until(lambda: len(lines(service, "configuration adopted")) == 2)
+    # It is the same mailbox to the server, whatever it was called meanwhile.
+    assert 'postroom_mailbox_window_used{mailbox="noreply",window="minute"} 2' in metrics(service)
+
+
+def test_a_mailbox_that_was_away_keeps_its_windows(pair) -> None:
+    service, _emulator = pair
+    message = post(service).json()["id"]
+    until(lambda: is_sent(service, message))
+    good = service.file.read_text()
+    other = f'address = "other@contoso.test"\nsend_as = ["{SENDER}"]'
+    service.file.write_text(good.replace(f'address = "{SENDER}"', other))
+    until(lambda: len(lines(service, "configuration adopted")) == 1)
     service.file.write_text(good)
     until(lambda: len(lines(service, "configuration adopted")) == 2)
     assert 'postroom_mailbox_window_used{mailbox="noreply",window="minute"} 1' in metrics(service)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 
 import pytest
 
 from app.delivery import desks, rounds
+from app.emulator import Action, Fault
 from app.emulator.entra import TokenFault
+from app.mail.message import Priority
+from app.queue.rows import LaneKey
 from tests.support.branch import Branch, open_branch
 
 WILD = {"apps": "*@contoso.test"}
@@ -69,7 +73,10 @@ async def test_mail_that_waits_goes_on_when_its_mailbox_becomes_a_wildcard(tmp_p
 async def test_one_refused_sign_in_counts_once_however_many_messages_waited_for_it(tmp_path: Path) -> None:
     async with open_branch(tmp_path, mailboxes=WILD, allowed=(BILLING,)) as branch:
         await branch.status(await branch.post(BILLING), "sent")
+        branch.emulator.order(Fault(phase="auth", action=Action.LATE_REPLY, seconds=1, times=1))
         refused = [await branch.post("nobody@contoso.test") for _ in range(6)]
+        await branch.until(lambda: branch.service.engine.desks["apps/nobody@contoso.test"].workers == 3)
+        await branch.advance(1.1)
         for each in refused:
             await branch.waits(each, "sender-held")
         await branch.waits(await branch.post("other@contoso.test"), "sender-held")
@@ -158,3 +165,30 @@ async def test_every_form_of_a_from_address_is_one_mailbox(tmp_path: Path, sende
         (path,) = (name.replace("/", "%2F") for name in names(branch))
         seen = (await branch.ask("GET", f"/v1/mailboxes/{path}", "admin")).json()
         assert seen["minute"]["used"] == 2 and seen["day"]["used"] == 2
+
+
+async def test_a_wildcard_does_not_sign_in_as_a_mailbox_that_is_configured(tmp_path: Path) -> None:
+    async with open_branch(tmp_path, mailboxes={**WILD, "bill": BILLING}) as branch:
+        sent = await branch.status(await branch.post(BILLING), "sent")
+        assert sent["attempts"][0]["mailbox"] == "bill"
+        await branch.ask("POST", "/v1/mailboxes/bill/park", "admin", json={})
+        await branch.waits(await branch.post(BILLING), "mailbox-parked")
+        # The other way, it would have windows and sessions of its own for one and the same mailbox.
+        assert names(branch) == set()
+        await branch.status(await branch.post(ALERTS), "sent")
+
+
+async def test_a_hundred_thousand_senders_are_looked_at_a_few_at_a_time(tmp_path: Path) -> None:
+    async with open_branch(tmp_path, mailboxes=WILD) as branch:
+        await branch.ask("POST", "/v1/mailboxes/apps/park", "admin", json={})
+        engine, now = branch.service.engine, branch.clock.now()
+        for number in range(100_000):
+            engine.board.note(LaneKey(10 + number, Priority.NORMAL), "shop", f"u{number}@contoso.test", now)
+        for _ in range(15):
+            engine._assign()
+        assert len(engine.desks) <= 2000 + rounds.MOST + 1
+        forecast = await branch.post(BILLING)
+        assert forecast["status"] == "queued" and len(engine.desks) <= 2000 + 2 * rounds.MOST
+        began = time.perf_counter()
+        engine._assign()
+        assert time.perf_counter() - began < 3  # a look at each took 16 s

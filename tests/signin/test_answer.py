@@ -94,6 +94,8 @@ def test_what_passes_by_waiting_is_a_trouble(status: int, document: object, resu
         ("Mon, 23 Nov 2026 13:00:30 GMT", "Mon, 23 Nov 2026 13:00:00 GMT", 30),
         ("Mon, 23 Nov 2026 11:00:00 GMT", None, 0),
         ("soon", None, None),
+        ("Mon, 23 Nov 99999999999999999999 12:00:30 GMT", None, None),
+        ("Mon, 23 Nov 2026 12:00:30 GMT", "Mon, 23 Nov 2026 99999999999999999999:00:00 GMT", 30),
         ("-5", None, None),
         ("", None, None),
         ("9" * 5000, None, 999_999_999),

@@ -93,6 +93,8 @@ def test_plain_http_is_for_this_machine(host: str) -> None:
         "https://example.com#x",
         "ftp://example.com",
         "login.microsoftonline.com",
+        "https://login.microsoftonline.com:99999",
+        "https://login.microsoftonline.com:https",
         "",
     ],
 )

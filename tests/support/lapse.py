@@ -32,8 +32,7 @@ class _Selector(selectors.DefaultSelector):
     loop: Lapse
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        ready = super().select(0 if not self.loop.patience or timeout == 0 else self.loop.patience)
-        if ready or timeout == 0:
+        if (ready := super().select(0)) or timeout == 0:
             return ready
         waited = 0.0
         while (is_busy := self.loop.is_busy() and (timeout is None or timeout > _INSTANT)) or timeout is None:
@@ -47,11 +46,10 @@ class _Selector(selectors.DefaultSelector):
 
 
 class Lapse(asyncio.SelectorEventLoop):
-    """See the module's promise. ``patience``: real seconds that sockets are given before time passes."""
+    """See the module's promise."""
 
-    def __init__(self, patience: float = 0.0) -> None:
+    def __init__(self) -> None:
         self.passed = 1_000_000.0
-        self.patience = patience
         self._threads = 0
         self._watched: list[Callable[[], bool]] = []
         selector = _Selector()
@@ -82,8 +80,8 @@ class Lapse(asyncio.SelectorEventLoop):
 class LapseClock:
     """``app.kit.clock.Clock`` of a ``Lapse`` loop.
 
-    ``grain``: loops that look again and again (once a second) look only so often, seconds; everything that waits for
-    an instant or an event is exact. ``reboot`` begins another run of the machine.
+    ``grain``: loops that look once a second look only so often, in seconds; everything else that waits for an instant
+    or an event is exact. ``reboot`` begins another run of the machine.
     """
 
     def __init__(self, loop: Lapse, grain: float = 0.0) -> None:
@@ -110,7 +108,7 @@ class LapseClock:
     async def wait(self, event: asyncio.Event, seconds: float | None) -> bool:
         if not event.is_set():
             try:
-                async with asyncio.timeout(seconds):
+                async with asyncio.timeout(self._grain if self._grain and seconds == 1.0 else seconds):
                     await event.wait()
             except TimeoutError:
                 pass
@@ -121,8 +119,8 @@ class LapseClock:
         self._booted = self._loop.time() - 30.0
 
 
-def run(story: Callable[[Lapse], Coroutine[Any, Any, T]], *, patience: float = 0.0) -> T:
+def run(story: Callable[[Lapse], Coroutine[Any, Any, T]]) -> T:
     """Run a story to its end and return what it returns."""
-    loop = Lapse(patience)
+    loop = Lapse()
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
         return runner.run(story(loop))

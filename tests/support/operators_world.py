@@ -82,7 +82,7 @@ class World:
 
     def turns(self) -> list[str]:
         """Whose turn it is at the mailbox, in order."""
-        turns = self.engine._turns.of(self.mailbox, Priority.NORMAL, self.clock.now(), self.clock.boot())
+        turns = self.engine._turns.of(self.mailbox, Priority.NORMAL, self.clock.now(), self.clock.boot(), 100)
         return [lane.tenant for lane in turns]
 
     def outlook(self, tenant: str) -> Any:

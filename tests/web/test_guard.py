@@ -208,6 +208,21 @@ async def test_one_line_and_one_measurement_a_request(world: World) -> None:
     assert "readyz" not in text
 
 
+async def test_who_is_kept_out_is_logged_with_the_route_that_was_asked_for(world: World) -> None:
+    """By its template all the same; what does not exist is one word."""
+    async with world.client() as client:
+        client.headers["authorization"] = "Bearer wrong"
+        for path in ("/v1/messages", "/v1/messages/msg_x/events", "/v1/nothing/secret"):
+            assert (await client.get(path)).status_code == 401
+        assert (await client.post("/v1/messages/msg_x/cancel")).status_code == 401
+    assert [line["route"] for line in world.lines] == [
+        "/v1/messages",
+        "/v1/messages/{id}/events",
+        "unmatched",
+        "/v1/messages/{id}/cancel",
+    ]
+
+
 async def test_what_nobody_foresaw_is_a_problem_with_a_name_and_its_cause_in_the_log(world: World) -> None:
     """On the shortcut and on an ordinary route."""
     world.intake.trouble = RuntimeError("secret detail")
