@@ -293,7 +293,7 @@ class Writer:
         self._is_looked_at = False
         if self._is_hurried or not self._is_more_coming():
             self._pass_on()
-        elif self._timer is None:
+        elif self._gathered and self._timer is None:
             self._timer = self._loop.call_later(_PATIENCE, self._pass_on)
 
     def _pass_on(self) -> None:

@@ -15,9 +15,9 @@ import apsw
 import pytest
 
 from app.mail.message import Result, Work
-from app.queue import writer
+from app.queue import company, writer
 from app.queue.contract import StoreError
-from app.queue.rows import Accepted
+from app.queue.rows import Accepted, Claim
 from tests.support.fault_vfs import Fault, FaultVfs, fault_vfs, full, input_output, on
 from tests.support.store_kit import TENANT, Desk, letter
 
@@ -48,6 +48,85 @@ async def test_concurrent_accepts_share_one_sync(open_desk, vfs: FaultVfs) -> No
     before = len(vfs.operations)
     await accepted(desk, 100)
     assert len(list(vfs.syncs(before))) <= 5
+
+
+async def test_transactions_that_were_marked_together_are_settled_in_one_commit(
+    open_desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "_PATIENCE", 600.0)
+    monkeypatch.setattr(company, "_QUICK", 600.0)
+    reached: list[str] = []
+    desk = await open_desk(reach=reached.append)
+    claims = []
+    for _ in range(3):
+        await desk.accept()
+        claims.append(await desk.claim())
+    await asyncio.gather(*map(desk.mark, claims))
+
+    async def answered(claim: Claim, turns: int) -> None:
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await desk.settle(claim)
+
+    # Their answers come one shortly after the other.
+    answers = (answered(claim, place * 3) for place, claim in enumerate(claims))
+    await asyncio.wait_for(asyncio.gather(*answers), 5)
+    assert reached.count("settle-before-commit") == 1
+
+
+async def test_a_settlement_waits_a_moment_and_no_longer_for_one_that_does_not_come(open_desk) -> None:
+    desk = await open_desk()
+    claims = []
+    for _ in range(2):
+        await desk.accept()
+        claims.append(await desk.claim())
+    await asyncio.gather(*map(desk.mark, claims))
+    settled = await asyncio.wait_for(desk.settle(claims[0]), 5)
+    assert settled.work is Work.DONE
+
+
+async def test_an_accept_waits_for_no_settlement(open_desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "_PATIENCE", 600.0)
+    monkeypatch.setattr(company, "_QUICK", 600.0)
+    desk = await open_desk()
+    await desk.accept()
+    claim = await desk.claim()
+    await desk.mark(claim)
+    picking = asyncio.create_task(desk.pick(claim.lane))
+    await asyncio.wait([picking], timeout=0.05)
+    assert not picking.done()
+    await asyncio.wait_for(desk.accept(), 5)
+    await asyncio.wait_for(picking, 5)
+
+
+async def test_a_store_that_closes_lets_nobody_wait_for_others(open_desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "_PATIENCE", 600.0)
+    monkeypatch.setattr(company, "_QUICK", 600.0)
+    desk = await open_desk()
+    claims = []
+    for _ in range(2):
+        await desk.accept()
+        claims.append(await desk.claim())
+    await asyncio.gather(*map(desk.mark, claims))
+    settling = asyncio.create_task(desk.settle(claims[0]))
+    await asyncio.wait([settling], timeout=0.05)
+    await asyncio.wait_for(desk.store.close(), 5)
+    assert (await settling).work is Work.DONE
+
+
+def test_only_transactions_that_were_marked_a_moment_ago_are_waited_for() -> None:
+    now = [0.0]
+    known = company.Company(lambda: now[0])
+    told = [known.is_expected()]
+    known.marked(1)
+    now[0] = 0.004
+    known.marked(2)
+    told.append(known.is_expected())
+    known.settled(2)
+    told.append(known.is_expected())
+    now[0] = 0.006
+    told.append(known.is_expected())
+    assert told == [False, True, True, False]
 
 
 async def test_a_batch_is_bounded_in_jobs_and_in_octets(open_desk, monkeypatch: pytest.MonkeyPatch) -> None:
