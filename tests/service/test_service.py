@@ -7,13 +7,12 @@ import email
 import email.policy
 import ssl
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
 import trustme
 
-from app.emulator import Account, Emulator, Fault, Limits
+from app.emulator import Account, Emulator, Fault
 from tests.support.aiosmtpd_server import AiosmtpdServer
 from tests.support.processes import SENDER, ServiceProcess
 
@@ -103,44 +102,6 @@ async def test_a_link_lost_after_the_dot_is_tried_once_more_with_the_same_messag
         assert [attempt["outcome"] for attempt in told["attempts"]] == ["unknown", "unknown"]
         heads = [email.message_from_bytes(each.raw) for each in emulator.messages]
         assert len({(head["Message-ID"], head["Date"]) for head in heads}) == 1
-
-
-async def test_kill_9_under_load_loses_no_202(tmp_path: Path) -> None:
-    free = Limits(sessions=0, messages_per_minute=0, recipients_per_day=0)
-    async with Emulator([Account(SENDER, "secret-2")], limits=free) as emulator:
-
-        def story() -> list[dict]:
-            retry = '[delivery]\nretry = ["1s"]\n'
-            with ServiceProcess(tmp_path, emulator.port, emulator.ca_pem, "secret-2", top=retry) as service:
-                accepted: list[str] = []
-
-                def post(number: int) -> None:
-                    try:
-                        with service.client() as client:
-                            for turn in range(40):
-                                letter = {**LETTER, "subject": f"{number}/{turn}"}
-                                answer = client.post("/v1/messages", json=letter)
-                                if answer.status_code == 202:
-                                    accepted.append(answer.json()["id"])
-                    except httpx.HTTPError:
-                        return
-
-                for _ in range(3):
-                    with ThreadPoolExecutor(8) as pool:
-                        work = [pool.submit(post, number) for number in range(8)]
-                        time.sleep(0.4)
-                        service.kill()
-                        for each in work:
-                            each.result()
-                    service.start()
-                with service.client() as client:
-                    return [settle(client, identity, 60) for identity in accepted]
-
-        told = await asyncio.to_thread(story)
-        assert len(told) > 20
-        assert {message["status"] for message in told} <= {"sent", "unknown"}
-        arrived = {email.message_from_bytes(each.raw)["Message-ID"] for each in emulator.accepted}
-        assert {message["message_id"] for message in told if message["status"] == "sent"} <= arrived
 
 
 def test_a_server_that_is_not_ours_takes_it_byte_right(tmp_path: Path) -> None:
