@@ -20,7 +20,7 @@ test: $(DEV) ## every test that runs anywhere
 
 # As root, on a Debian 12 on which deploy/ci/packages.sh has been run.
 interop: $(DEV) ## the tests against servers and programs that are not ours
-	$(BIN)/python -m pytest -m programs -n 2 --dist loadfile tests/interop tests/deploy $(ARGS)
+	$(BIN)/python -m pytest -m programs -n 2 --dist loadfile tests/interop tests/deploy tests/service $(ARGS)
 
 image: $(DEV) ## the Dockerfile's and the compose file's steps without a container engine
 	$(BIN)/python deploy/ci/image.py

@@ -5,7 +5,8 @@ set -euo pipefail
 
 exim_home=/opt/postroom-ci
 wanted=(
-    make python3-venv libmime-tools-perl
+    make python3-venv libmime-tools-perl strace
+    mono-mcs mono-runtime libmono-system-net-http4.0-cil libmono-system-web-extensions4.0-cil
     nginx-light haproxy systemd
     postfix dovecot-core dovecot-submissiond
     # What Exim is linked with. Itself it cannot be installed beside Postfix; it is only unpacked, see below.

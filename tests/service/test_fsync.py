@@ -6,10 +6,8 @@ tests/queue/test_durability.py.
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import subprocess
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -25,17 +23,7 @@ from tests.support.waiting import ended
 
 STRACE = shutil.which("strace")
 
-
-def can_trace() -> bool:
-    """Whether strace is here and may trace; in CI it must be."""
-    if "CI" in os.environ:
-        return True
-    return (
-        STRACE is not None and subprocess.run([STRACE, "-o", "/dev/null", "true"], capture_output=True).returncode == 0
-    )
-
-
-pytestmark = pytest.mark.skipif(not can_trace(), reason="needs strace (Debian's package of this name)")
+pytestmark = pytest.mark.programs  # strace
 
 _CALL = re.compile(r"^(?P<thread>\d+)\s+(?P<name>\w+)\((?P<rest>.*)$", re.DOTALL)
 _RESUMED = re.compile(r"^(?P<thread>\d+)\s+<\.\.\. (?P<name>\w+) resumed>")
