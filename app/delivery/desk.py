@@ -147,6 +147,13 @@ class Desk:
             limit -= 1
         return max(0, limit - self.workers)
 
+    def may_begin(self, now: float, priority: Priority) -> bool:
+        """Whether a session may take up mail of a class: the one kept for urgent mail goes on with nothing else."""
+        if priority is Priority.URGENT or not self.urgent_granted:
+            return True
+        limit = self.session_limit(now)
+        return limit < 2 or self.ledger.ordinary_running() < limit - 1
+
     def is_external_full(self, now: float) -> bool:
         """Whether Exchange takes no external recipient for the moment."""
         return self.external_full_until > now

@@ -82,6 +82,10 @@ class Ledger:
         self._forget(now)
         return self._usage[tenant]
 
+    def ordinary_running(self) -> int:
+        """Return how many transactions run that are not urgent."""
+        return sum(slot.priority is not Priority.URGENT for slot in self._running)
+
     def free_share(self, now: float) -> float:
         """Return the free share of the minute, 0 to 1; without a limit, by how much runs."""
         if not self.budget.per_minute:

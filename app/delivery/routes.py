@@ -113,7 +113,7 @@ class Turns:
     def next(self, desk: Desk, now: datetime, boot: float) -> Lane | None:
         """Return the lane whose message goes next at a desk, if its ledger lets one go."""
         for priority in Priority:
-            if desk.ledger.wait(boot, priority, 1, desk.reserve()) > 0:
+            if not desk.may_begin(boot, priority) or desk.ledger.wait(boot, priority, 1, desk.reserve()) > 0:
                 continue
             lane = next(self._in_order(desk, priority, now, boot), None)
             if lane is not None:

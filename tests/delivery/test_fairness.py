@@ -80,3 +80,24 @@ def test_of_two_floods_the_one_of_twice_the_share_gets_twice_as_much_over_an_hou
             assert sum(counts.values()) >= 0.97 * 30 * 60
 
     run(story)
+
+
+def test_the_session_kept_for_urgent_mail_goes_on_with_nothing_else() -> None:
+    async def story(loop: Lapse) -> None:
+        limits = "messages_per_minute = 0"
+        async with open_town(
+            loop, Tenant("crowd"), Tenant("codes", priorities=("urgent", "normal")), limits=limits
+        ) as town:
+            await prove(town, "crowd", "codes")
+            desk = town.service.engine.desks["noreply"]
+            for _ in range(300):
+                await town.post("crowd")
+            seen = set()
+            for number in range(200):
+                if number % 10 == 0:
+                    await town.post("codes", priority=Priority.URGENT, subject=f"urgent-{number}")
+                await asyncio.sleep(0.07)
+                seen.add(desk.ledger.ordinary_running())
+            assert max(seen) == 2
+
+    run(story)
