@@ -19,6 +19,7 @@ from app.api.drafting import read_model
 from app.api.fields import Faulty, checked, faulty
 from app.api.query import (
     A_PAGE,
+    acting_key,
     address_key_of,
     cursor_of,
     instant_of,
@@ -119,12 +120,12 @@ class FirstAidRoutes:
     async def pause(self, request: Request) -> Response:
         """Let a tenant's mail wait; it is accepted all the same."""
         with _known(), as_problems():
-            return _json(tenant_view(await self._first_aid.pause(request.path_params["name"], _who(request))))
+            return _json(tenant_view(await self._first_aid.pause(request.path_params["name"], acting_key(request))))
 
     async def resume(self, request: Request) -> Response:
         """Let a tenant's mail go again."""
         with _known(), as_problems():
-            return _json(tenant_view(await self._first_aid.resume(request.path_params["name"], _who(request))))
+            return _json(tenant_view(await self._first_aid.resume(request.path_params["name"], acting_key(request))))
 
     async def queue(self, request: Request) -> Response:
         """Tell a page of the messages that are not done, of all tenants, newest first."""
@@ -160,7 +161,7 @@ class FirstAidRoutes:
         return await self._change(request, Deed.RELEASE)
 
     async def _change(self, request: Request, deed: Deed) -> Response:
-        who, call = _who(request), call_of(request)
+        who, call = acting_key(request), call_of(request)
         given = read_model(FilterIn, await self._reader.document(call))
         asked = Filter(given.tenant, given.sender, given.tag, given.status, given.before)
         if asked == Filter():
@@ -198,11 +199,6 @@ def _status(text: str) -> str:
     if text not in OPEN_STATUSES:
         raise faulty("choice", f"must be one of {', '.join(OPEN_STATUSES)}")
     return text
-
-
-def _who(request: Request) -> str:
-    read_query(request.scope["query_string"], ())
-    return call_of(request).caller().key_id
 
 
 @contextmanager

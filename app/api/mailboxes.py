@@ -9,12 +9,11 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.api.query import read_query
+from app.api.query import acting_key, read_query
 from app.api.refusals import as_problems
 from app.api.services import Operators
 from app.api.views import Json, encode, instant, reply_view
 from app.delivery.operators import MailboxView, SignIn, UnknownMailbox
-from app.web.call import call_of
 from app.web.problems import Problem
 
 _DEEDS: Final = ("/park", "/resume", "/doctor")
@@ -44,17 +43,12 @@ class Mailboxes:
     async def park(self, request: Request) -> Response:
         """Let a mailbox stand still."""
         with _known(), as_problems():
-            return _json(mailbox_view(await self._operators.park(request.path_params["name"], _who(request))))
+            return _json(mailbox_view(await self._operators.park(request.path_params["name"], acting_key(request))))
 
     async def resume(self, request: Request) -> Response:
         """Let a mailbox work again."""
         with _known(), as_problems():
-            return _json(mailbox_view(await self._operators.resume(request.path_params["name"], _who(request))))
-
-
-def _who(request: Request) -> str:
-    read_query(request.scope["query_string"], ())
-    return call_of(request).caller().key_id
+            return _json(mailbox_view(await self._operators.resume(request.path_params["name"], acting_key(request))))
 
 
 @contextmanager

@@ -10,9 +10,12 @@ from datetime import datetime
 from typing import Final, TypeVar
 from urllib.parse import parse_qsl
 
+from starlette.requests import Request
+
 from app.api.fields import Faulty, faulty, instant, tag_part
 from app.mail.address import AddressError, parse_address
 from app.queue.views import ListQuery
+from app.web.call import call_of
 from app.web.problems import Fault, invalid
 
 STATUSES: Final = (
@@ -149,3 +152,9 @@ def tag_of(text: str) -> tuple[str, str]:
     if not colon:
         raise faulty("tag", "must be NAME:VALUE")
     return tag_part(name), tag_part(value)
+
+
+def acting_key(request: Request) -> str:
+    """Return the id of the key that acts on a route without parameters; a query string with any is a fault."""
+    read_query(request.scope["query_string"], ())
+    return call_of(request).caller().key_id
