@@ -29,18 +29,27 @@ class Routes:
         self._directory = directory
         self._desks = desks
         self._levels: dict[str, tuple[tuple[Cover, ...], ...]] = {}
+        self._named: dict[str, tuple[tuple[Desk, ...], ...]] = {}  # but for wildcards, whose desks may go again
 
     def reconfigure(self, directory: Directory) -> None:
         """Go on with another directory."""
         self._directory = directory
         self._levels.clear()
+        self._named.clear()
 
     def levels(self, sender_key: str) -> tuple[tuple[Desk, ...], ...]:
         """Return the desks that cover a From, by precedence."""
-        return tuple(
+        known = self._named.get(sender_key)
+        if known is not None:
+            return known
+        covers = self._covers(sender_key)
+        found = tuple(
             tuple(desk for cover in level if (desk := self._desks.of_cover(cover, sender_key)) is not None)
-            for level in self._covers(sender_key)
+            for level in covers
         )
+        if not any(cover.address.is_wildcard for level in covers for cover in level):
+            self._named[sender_key] = found
+        return found
 
     def covers(self, names: Container[str], sender_key: str) -> bool:
         """Whether one of the mailboxes configured by these names covers a From; makes no desk for it."""
@@ -52,6 +61,7 @@ class Routes:
             known = self._directory.levels(parse_address(sender_key))
             if len(self._levels) > 10_000:
                 self._levels.clear()
+                self._named.clear()
             self._levels[sender_key] = known
         return known
 
