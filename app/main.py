@@ -37,7 +37,7 @@ EXIT_FAILED = 1
 EXIT_CANNOT_START = 3
 
 _SWITCH_SECONDS = 0.0001
-_COLLECT_AFTER = 20_000
+_COLLECT_AFTER = 50_000
 
 _log = log.get_logger("main")
 

@@ -7,6 +7,7 @@ other answers, problems included. A store that cannot say takes nothing from the
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 from app.api.refusals import quota_headers
 from app.api.services import Intake
@@ -18,11 +19,9 @@ def limits_told_by(intake: Intake) -> Limits:
     """Return what tells a tenant's limits as headers: none where it has none."""
 
     async def told(tenant: str) -> Mapping[str, str]:
-        if not intake.is_limited(tenant):
-            return {}
         try:
             return quota_headers(await intake.quotas(tenant))
         except StoreError:
             return {}
 
-    return told
+    return lambda tenant: partial(told, tenant) if intake.is_limited(tenant) else None

@@ -38,7 +38,8 @@ from app.web.problems import Problem, answer
 from app.web.state import Phase, State
 
 Endpoint = Callable[[Request], Awaitable[Response]]
-Limits = Callable[[str], Awaitable[Mapping[str, str]]]
+# What tells a tenant's limits as headers, or None where it has none.
+Limits = Callable[[str], Callable[[], Awaitable[Mapping[str, str]]] | None]
 
 _SAFE_ID: Final = re.compile(r"[\w.~:/+=-]{1,128}", re.ASCII)
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -135,7 +136,9 @@ class Guard:
             if message["type"] == "http.response.start":
                 call.status = message["status"]
                 headers = [*message["headers"], (b"x-request-id", request_id)]
-                headers += await self._limits(call, headers)
+                told = self._limits(call, headers)
+                if told is not None:
+                    headers += [(name.encode(), value.encode()) for name, value in (await told).items()]
                 if call.body.is_burden():
                     lingers = True
                     headers.append((b"connection", b"close"))
@@ -148,13 +151,13 @@ class Guard:
 
         return note
 
-    async def _limits(self, call: Call, headers: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    def _limits(self, call: Call, headers: Sequence[tuple[bytes, bytes]]) -> Awaitable[Mapping[str, str]] | None:
+        """Return what tells the limits of the caller's tenant; None: it has none, or they are told already."""
         limits_of, found = self._gate.limits_of, call.found
         if limits_of is None or not call.is_admitted or found is None or found.tenant is None:
-            return []
-        if any(name == b"ratelimit" for name, _ in headers):
-            return []
-        return [(name.encode(), value.encode()) for name, value in (await limits_of(found.tenant)).items()]
+            return None
+        told = limits_of(found.tenant)
+        return None if told is None or any(name == b"ratelimit" for name, _ in headers) else told()
 
     async def _answer(self, call: Call, scope: Scope, receive: Receive, send: Send) -> None:
         response: Response | None = None
