@@ -6,8 +6,10 @@ macOS) nothing is pinned, and the report says so.
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -21,6 +23,7 @@ import psutil
 ROOT = Path(__file__).resolve().parent.parent
 MEASURED, OTHERS = 0, 1
 _PATIENCE = 300.0
+_PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 def can_pin() -> bool:
@@ -34,8 +37,20 @@ def spawn(
     """Start a process on a core; no POSTROOM_* of the caller's environment reaches it."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("POSTROOM_")}
     # preexec_fn: threads that the process starts inherit the core, which a later call would not give them.
-    pin = (lambda: os.sched_setaffinity(0, {core})) if can_pin() else None
-    return subprocess.Popen(arguments, cwd=ROOT, env={**kept, **(environment or {})}, preexec_fn=pin, **pipes)
+    return subprocess.Popen(
+        arguments, cwd=ROOT, env={**kept, **(environment or {})}, preexec_fn=lambda: _prepare(core), **pipes
+    )
+
+
+def _prepare(core: int) -> None:
+    """Give the process that is about to begin its core, and let it end with the measurement, however that ends.
+
+    A service left over from an aborted run would send what it still has to the next run's sinks.
+    """
+    if can_pin():
+        os.sched_setaffinity(0, {core})
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def end(process: subprocess.Popen[bytes], seconds: float = 20.0) -> None:
