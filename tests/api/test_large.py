@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
-
-import pytest
 
 from tests.support.api_process import Probing, post_plainly, served_apart
 from tests.support.api_world import HELLO
 
 MIB = 1024 * 1024
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
 
 
 def with_attachment(octets: int) -> bytes:

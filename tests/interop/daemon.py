@@ -14,6 +14,7 @@ import ssl
 import subprocess
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from contextlib import suppress
 from pathlib import Path
 
@@ -32,7 +33,7 @@ def program(name: str) -> str:
     return found
 
 
-class Daemon:
+class Daemon(ABC):
     """One server; ``with`` starts it and ends it. ``port`` is where it takes submissions, with STARTTLS and sign-in."""
 
     offers_smtputf8 = False
@@ -52,9 +53,9 @@ class Daemon:
         self.log = self.folder / "server.log"
         self.process: subprocess.Popen[bytes] | None = None
 
+    @abstractmethod
     def command(self) -> list[str]:
         """Write the configuration and return the command that runs the server in the foreground."""
-        raise NotImplementedError
 
     def __enter__(self) -> Daemon:
         try:

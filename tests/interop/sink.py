@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
+from tests.support.smtp_thread import SmtpThread
+
 ROOM = 64 * 1024 * 1024
 
 
@@ -24,28 +26,13 @@ class Arrived:
     content: bytes
 
 
-class Sink:
+class Sink(SmtpThread):
     """See the module's promise."""
 
     def __init__(self) -> None:
-        self.port = 0
+        super().__init__("sink")
         self._arrived: list[Arrived] = []
         self._changed = threading.Condition()
-        self._loop = asyncio.SelectorEventLoop()
-        self._thread = threading.Thread(target=self._run, name="sink", daemon=True)
-        self._started = threading.Event()
-        self._stop = asyncio.Event()
-        self._protocols: list[SMTP] = []
-
-    def __enter__(self) -> Sink:
-        self._thread.start()
-        assert self._started.wait(5)
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(5)
-        assert not self._thread.is_alive()
 
     def take(self, recipients: int, seconds: float) -> list[Arrived]:
         """Return what arrived, and forget it, once so many recipients have been named; fail when time is up."""
@@ -66,33 +53,5 @@ class Sink:
             self._changed.notify_all()
         return "250 2.0.0 kept"
 
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        try:
-            self._loop.run_until_complete(self._serve())
-        finally:
-            self._loop.close()
-
-    async def _serve(self) -> None:
-        server = await self._loop.create_server(self._protocol, "127.0.0.1", 0)
-        self.port = server.sockets[0].getsockname()[1]
-        self._started.set()
-        await self._stop.wait()
-        server.close()
-        for protocol in self._protocols:
-            if protocol.transport is not None:
-                protocol.transport.abort()
-        handlers = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in handlers:
-            task.cancel()
-        await asyncio.gather(*handlers, return_exceptions=True)
-        # Aborted transports tell their protocols in the loop's next round.
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-
-    def _protocol(self) -> SMTP:
-        made = SMTP(
-            self, hostname="sink.test", ident="ready", enable_SMTPUTF8=True, data_size_limit=ROOM, loop=self._loop
-        )
-        self._protocols.append(made)
-        return made
+    def made(self, loop: asyncio.AbstractEventLoop) -> SMTP:
+        return SMTP(self, hostname="sink.test", ident="ready", enable_SMTPUTF8=True, data_size_limit=ROOM, loop=loop)

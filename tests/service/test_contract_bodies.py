@@ -5,24 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from http.client import HTTPConnection
-from pathlib import Path
 
 import httpx
-import psutil
 import pytest
 
 from tests.support.contract import LETTER, bearer, waiting_service
+from tests.support.memory import Peak, peak_of
 from tests.support.processes import ServiceProcess
 
 MIB = 1024 * 1024
 TRIES = 4
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
 
 
 @pytest.fixture(scope="module")
@@ -33,19 +30,9 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess
         yield running
 
 
-class Peak:
-    """The most memory the service has held since this was made, in octets; ``idle`` what it held before."""
-
-    def __init__(self, service: ServiceProcess) -> None:
-        assert service.process
-        self._folder = Path(f"/proc/{service.process.pid}")
-        self.idle = psutil.Process(service.process.pid).memory_info().rss
-        with suppress(PermissionError):  # who may not sees the most since the start, which bounds it too
-            (self._folder / "clear_refs").write_text("5")  # the high-water mark begins anew (proc(5))
-
-    def read(self) -> int:
-        line = next(line for line in (self._folder / "status").read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024
+def peak_now(service: ServiceProcess) -> Peak:
+    assert service.process
+    return peak_of(service.process.pid)
 
 
 def with_attachment(octets: int) -> bytes:
@@ -111,7 +98,7 @@ def test_health_answers_within_100_ms_while_a_large_body_is_read_and_composed(
 async def test_three_forms_of_25_mb_at_once_stay_under_150_mb_above_idle(service: ServiceProcess) -> None:
     files = [("message", (None, json.dumps(LETTER), "application/json"))]
     files += [("file", (f"{number}.bin", os.urandom(5 * MIB), "application/octet-stream")) for number in range(5)]  # type: ignore[misc]
-    peak = Peak(service)
+    peak = peak_now(service)
     assert await post_all(service, 3, files=files) == [202] * 3
     assert peak.read() - peak.idle < 150 * MIB
 
@@ -119,7 +106,7 @@ async def test_three_forms_of_25_mb_at_once_stay_under_150_mb_above_idle(service
 async def test_64_bodies_of_20_mb_at_once_are_taken_or_told_to_come_again_under_400_mb(service: ServiceProcess) -> None:
     body = with_attachment(15 * MIB)
     assert len(body) > 20 * MIB * 0.99
-    peak = Peak(service)
+    peak = peak_now(service)
     statuses = await post_all(service, 64, content=body, headers={"content-type": "application/json"})
     assert statuses.count(202) >= 1
     assert peak.read() < 400 * MIB

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-import threading
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
+
+from tests.support.smtp_thread import SmtpThread
 
 USERS = {"noreply@example.com": "correct-horse-battery"}
 
@@ -29,7 +30,7 @@ class Stored:
     mail_options: tuple[str, ...]
 
 
-class AiosmtpdServer:
+class AiosmtpdServer(SmtpThread):
     """See the module's promise. ``refuse`` maps a recipient to the reply it gets."""
 
     def __init__(
@@ -41,71 +42,31 @@ class AiosmtpdServer:
         pipelining: bool = True,
         refuse: Mapping[str, str] | None = None,
     ) -> None:
+        super().__init__("aiosmtpd")
         self._tls = tls
         self._users = dict(users)
         self._without = {"LOGIN", "PLAIN"} - set(mechanisms)
         self._is_pipelining = pipelining
         self._refuse = dict(refuse or {})
-        self._loop = asyncio.SelectorEventLoop()
-        self._thread = threading.Thread(target=self._run, name="aiosmtpd", daemon=True)
-        self._started = threading.Event()
-        self._stop = asyncio.Event()
         self.host = "localhost"
-        self.port = 0
         self.messages: list[Stored] = []
         self.sign_ins: list[tuple[str, str, bool]] = []  # mechanism, user, whether it succeeded
 
-    def __enter__(self) -> AiosmtpdServer:
-        self._thread.start()
-        assert self._started.wait(5.0)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(5.0)
-        assert not self._thread.is_alive()
-
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        try:
-            self._loop.run_until_complete(self._serve())
-        finally:
-            self._loop.close()
-
-    async def _serve(self) -> None:
-        protocols: list[SMTP] = []
-
-        def protocol() -> SMTP:
-            made = SMTP(
-                _Handler(self),
-                hostname="aiosmtpd.example",
-                ident="ready",
-                tls_context=self._tls,
-                require_starttls=True,
-                auth_required=True,
-                auth_require_tls=True,
-                authenticator=self._authenticate,
-                auth_exclude_mechanism=self._without,
-                enable_SMTPUTF8=True,
-                data_size_limit=64 * 1024 * 1024,
-                loop=self._loop,
-            )
-            protocols.append(made)
-            return made
-
-        server = await self._loop.create_server(protocol, "127.0.0.1", 0)
-        self.port = server.sockets[0].getsockname()[1]
-        self._started.set()
-        await self._stop.wait()
-        server.close()
-        for made in protocols:
-            if made.transport is not None:
-                made.transport.abort()
-        handlers = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in handlers:
-            task.cancel()
-        await asyncio.gather(*handlers, return_exceptions=True)
-        await asyncio.sleep(0.01)
+    def made(self, loop: asyncio.AbstractEventLoop) -> SMTP:
+        return SMTP(
+            _Handler(self),
+            hostname="aiosmtpd.example",
+            ident="ready",
+            tls_context=self._tls,
+            require_starttls=True,
+            auth_required=True,
+            auth_require_tls=True,
+            authenticator=self._authenticate,
+            auth_exclude_mechanism=self._without,
+            enable_SMTPUTF8=True,
+            data_size_limit=64 * 1024 * 1024,
+            loop=loop,
+        )
 
     def _authenticate(
         self, server: SMTP, session: Session, envelope: Envelope, mechanism: str, auth_data: Any

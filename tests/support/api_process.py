@@ -18,20 +18,20 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import IO
 
-import psutil
+from tests.support.memory import Peak, peak_of
 
 ROOT = Path(__file__).parents[2]
 
 
 @dataclass
 class Process:
-    """A running service; ``peak()`` is the most memory it has held, in octets, above ``idle``."""
+    """A running service; ``peak()`` is the most memory it has held, in octets, above what it held idle."""
 
     port: int
     key: str
     pid: int
     pipes: tuple[IO[str], IO[str]]
-    idle: int = 0
+    memory: Peak
 
     @property
     def url(self) -> str:
@@ -45,14 +45,7 @@ class Process:
         return float(answer.readline())
 
     def peak(self) -> int:
-        return _status(self.pid, "VmHWM") - self.idle
-
-
-def _status(pid: int, name: str) -> int:
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith(name):
-            return int(line.split()[1]) * 1024
-    raise LookupError(name)
+        return self.memory.read() - self.memory.idle
 
 
 @contextmanager
@@ -62,9 +55,8 @@ def served_apart(folder: Path) -> Iterator[Process]:
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None and process.stdin is not None
         port, key = process.stdout.readline().split()
-        found = Process(int(port), key, process.pid, (process.stdin, process.stdout))
-        found.idle = psutil.Process(process.pid).memory_info().rss
-        yield found
+        memory = peak_of(process.pid, anew=False)
+        yield Process(int(port), key, process.pid, (process.stdin, process.stdout), memory)
         process.stdin.close()
 
 
