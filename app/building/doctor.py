@@ -1,4 +1,4 @@
-"""Builds the doctor over a service's mailboxes; belongs to ``main``, as ``building`` does."""
+"""Builds the doctor over a service's mailboxes, and lets delivery work for it where no service runs."""
 
 from __future__ import annotations
 

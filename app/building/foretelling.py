@@ -1,4 +1,4 @@
-"""Gives delivery's outlook the form in which intake and API tell it; a helper of ``main``."""
+"""Gives delivery's outlook the form in which intake and API tell it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Turns settings into objects: sessions, desks, the engine, the intake. Each function makes one; nothing runs yet.
+"""Turns settings into what tenants may do and into delivery over a store and its mailboxes; nothing runs yet.
 
-Belongs to ``main``, which calls it and starts what was built.
+Delivery, once built, goes on with other settings when it is told to (``Sending.reconfigure``).
 """
 
 from __future__ import annotations
